@@ -1,0 +1,347 @@
+"""The configuration file as frozen models: TOML, overridden by the environment, strict about every key."""
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from limits import parse_many
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from sydent_py.errors import MatrixError
+from sydent_py.identifiers import ServerName, ThreePid
+
+ENV_PREFIX = "SYDENT_PY_"
+CONFIG_VARIABLE = "SYDENT_PY_CONFIG"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MAILBOX = re.compile(r"(?:(?P<name>[^<>\x00-\x1f\x7f]*?)\s*<(?P<bracketed>[^<>\s]+)>|(?P<bare>[^<>\s]+))")
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; the message names every key at fault."""
+
+
+def _server_name(value: str) -> str:
+    try:
+        return ServerName.parse(value).text
+    except MatrixError as error:
+        message = f"{value!r} is not a server name"
+        raise ValueError(message) from error
+
+
+def _rate(value: str) -> str:
+    try:
+        parse_many(value)
+    except ValueError as error:
+        message = f"{value!r} is not a rate such as '5/hour' or '100/day'"
+        raise ValueError(message) from error
+    return value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+        message = f"{value!r} is not an origin such as 'https://app.example.org'"
+        raise ValueError(message)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        message = f"{value!r} is not a base URL such as 'https://id.example.org'"
+        raise ValueError(message)
+    return value.rstrip("/")
+
+
+Name = Annotated[str, BeforeValidator(_server_name)]
+Rate = Annotated[str, BeforeValidator(_rate)]
+Origin = Annotated[str, BeforeValidator(_origin)]
+BaseUrl = Annotated[str, BeforeValidator(_base_url)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A table of the configuration file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Server(Section):
+    """``[server]``"""
+
+    name: Name = "localhost"
+    aliases: tuple[Name, ...] = ()
+    public_base_url: BaseUrl = "http://127.0.0.1:8090"
+    bind: str = "127.0.0.1:8090"
+    workers: int = Field(default=2, ge=1)
+    threads: int = Field(default=8, ge=1)
+    data_dir: Path = Path("data")
+    trusted_proxies: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
+
+
+class DatabaseSection(Section):
+    """``[database]``; an empty ``url`` is the SQLite file in the data directory."""
+
+    url: str = ""
+
+    @model_validator(mode="after")
+    def _known_database(self) -> Self:
+        if self.url and not self.url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            message = "url must start with sqlite:/// or postgresql+psycopg://"
+            raise ValueError(message)
+        return self
+
+
+class Email(Section):
+    """``[email]``; an empty ``smtp_host`` prints mail to the log."""
+
+    sender: str = Field(default="Matrix identity server <noreply@localhost>", alias="from")
+    smtp_host: str = ""
+    smtp_port: Port = 587
+    smtp_security: Literal["none", "starttls", "tls"] = "starttls"
+    smtp_username: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_password_file: Path | None = None
+    ca_file: Path | None = None
+    templates_dir: Path | None = None
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        _ = self.sender_parts
+        if self.smtp_password_file and self.smtp_password.get_secret_value():
+            message = "give smtp_password or smtp_password_file, not both"
+            raise ValueError(message)
+        if self.smtp_security == "none" and self.smtp_host and not _is_loopback(self.smtp_host):
+            message = "smtp_security = 'none' is for a mail server on this machine alone; use 'starttls' or 'tls'"
+            raise ValueError(message)
+        return self
+
+    @property
+    def sender_parts(self) -> tuple[str, str]:
+        """The display name and the address of ``from``."""
+        match = _MAILBOX.fullmatch(self.sender.strip())
+        if match is None:
+            message = "from must look like 'Identity <noreply@example.org>'"
+            raise ValueError(message)
+        try:
+            address = ThreePid.email(match["bracketed"] or match["bare"]).address
+        except MatrixError as error:
+            message = "from must hold one valid email address"
+            raise ValueError(message) from error
+        return (match["name"] or "").strip().strip('"'), address
+
+    @property
+    def password(self) -> str:
+        """The SMTP password, read from its file where one is named."""
+        if self.smtp_password_file is None:
+            return self.smtp_password.get_secret_value()
+        return read_text(self.smtp_password_file, "email.smtp_password_file").strip()
+
+
+class Validation(Section):
+    """``[validation]``"""
+
+    next_link_origins: tuple[Origin, ...] = ()
+
+
+class Federation(Section):
+    """``[federation]``"""
+
+    ca_file: Path | None = None
+    allow_networks: tuple[Network, ...] = ()
+    allowed_homeservers: tuple[Name, ...] = ()
+
+
+class Lookup(Section):
+    """``[lookup]``"""
+
+    max_addresses: int = Field(default=10_000, ge=1)
+    algorithms: tuple[Literal["sha256", "none"], ...] = ("sha256",)
+
+    @model_validator(mode="after")
+    def _has_sha256(self) -> Self:
+        if "sha256" not in self.algorithms:
+            message = "algorithms must hold 'sha256': the specification requires it"
+            raise ValueError(message)
+        return self
+
+
+class Translation(Section):
+    """The policy in one language."""
+
+    name: str
+    url: str
+
+
+class Policy(BaseModel):
+    """``[policies.ID]`` of the terms file: a version, and a translation under each language code."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Translation]
+
+    version: str
+
+    @model_validator(mode="after")
+    def _has_a_language(self) -> Self:
+        if not self.__pydantic_extra__:
+            message = "a policy needs at least one language"
+            raise ValueError(message)
+        return self
+
+    @property
+    def urls(self) -> frozenset[str]:
+        """Accepting any one of these accepts the policy."""
+        return frozenset(translation.url for translation in self.__pydantic_extra__.values())
+
+
+class TermsFile(Section):
+    """The whole terms file."""
+
+    policies: dict[str, Policy] = {}
+
+
+class Terms(Section):
+    """``[terms]``"""
+
+    file: Path | None = None
+
+
+class Limits(Section):
+    """``[limits]``: rates as ``5/hour``, several separated by ``;``."""
+
+    enabled: bool = True
+    storage_url: str = ""
+    email_per_address: Rate = "5/hour; 10/day"
+    email_per_account: Rate = "30/hour"
+    email_per_network: Rate = "60/hour"
+    email_overall: Rate = "20000/day"
+    register_per_network: Rate = "300/hour"
+    lookup_hashes_per_account: int = Field(default=50_000, ge=1)
+    lookup_hashes_per_homeserver: int = Field(default=5_000_000, ge=1)
+
+
+class Settings(BaseSettings):
+    """The whole configuration. The server reads it once and never writes to it."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", nested_model_default_partial_update=True
+    )
+
+    server: Server = Server()
+    database: DatabaseSection = DatabaseSection()
+    email: Email = Email()
+    validation: Validation = Validation()
+    federation: Federation = Federation()
+    lookup: Lookup = Lookup()
+    terms: Terms = Terms()
+    limits: Limits = Limits()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, and nothing else is read."""
+        return env_settings, init_settings
+
+    @property
+    def database_url(self) -> str:
+        """Where the data is."""
+        return self.database.url or f"sqlite:///{self.server.data_dir / 'sydent.db'}"
+
+    @property
+    def signing_key_path(self) -> Path:
+        """The Ed25519 keys that sign associations."""
+        return self.server.data_dir / "signing.key"
+
+    @property
+    def sealing_key_path(self) -> Path:
+        """The key that addresses are sealed with."""
+        return self.server.data_dir / "sealing.key"
+
+
+def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in ``path``, or in the file that ``SYDENT_PY_CONFIG`` names, or the defaults; the environment wins.
+
+    Raises ``ConfigurationError`` naming every unknown key and every value that does not fit.
+    """
+    path = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    _refuse_unknown_variables(environ)
+    try:
+        return Settings(**(_read_toml(path) if path else {}))
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, problem['loc']))}: {_explain(problem)}" for problem in error.errors()]
+        source = f"{path} and the environment" if path else "the environment"
+        raise ConfigurationError("\n".join([f"The configuration ({source}) cannot be used:", *problems])) from error
+    except SettingsError as error:
+        message = f"The environment cannot be used: {error}"
+        raise ConfigurationError(message) from error
+
+
+def load_terms(path: Path | None) -> TermsFile:
+    """The policies in the terms file; none where no file is named."""
+    if path is None:
+        return TermsFile()
+    try:
+        return TermsFile(**_read_toml(path))
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, problem['loc']))}: {_explain(problem)}" for problem in error.errors()]
+        raise ConfigurationError("\n".join([f"The terms file {path} cannot be used:", *problems])) from error
+
+
+def read_text(path: Path, key: str) -> str:
+    """What ``path`` holds, or a ``ConfigurationError`` that names the key it came from."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{key}: {path} cannot be read: {error}"
+        raise ConfigurationError(message) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_text(path, "configuration file"))
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path} is not valid TOML: {error}"
+        raise ConfigurationError(message) from error
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    sections = set(Settings.model_fields)
+    for name in environ:
+        section = name[len(ENV_PREFIX) :].partition("__")[0].lower()
+        if name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE and section not in sections:
+            message = f"The environment variable {name} names no section of the configuration."
+            raise ConfigurationError(message)
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """What is wrong, without the value: it may be a secret."""
+    if problem["type"] == "extra_forbidden":
+        return "unknown key"
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

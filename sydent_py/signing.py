@@ -1,0 +1,83 @@
+"""Canonical JSON and the Ed25519 keys this server signs associations with."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from signedjson.key import (
+    encode_verify_key_base64,
+    generate_signing_key,
+    get_verify_key,
+    read_signing_keys,
+    write_signing_keys,
+)
+from signedjson.sign import sign_json
+from signedjson.types import SigningKey
+from unpaddedbase64 import decode_base64
+
+from sydent_py.errors import NotFound
+
+FIRST_KEY_VERSION = "0"
+
+
+class KeyFileError(Exception):
+    """The signing key file cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The keys of this server under its name: the first one signs, all of them stay valid."""
+
+    server_name: str
+    keys: tuple[SigningKey, ...]
+
+    def sign(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy of ``content`` with this server's signature (Appendices, "Signing JSON"). Integers only."""
+        return sign_json(dict(content), self.server_name, self.keys[0])
+
+    def public_key(self, key_id: str) -> str:
+        """The unpadded base64 of the key named ``key_id`` (``ed25519:0``); ``NotFound`` for any other name."""
+        for key in self.keys:
+            if f"{key.alg}:{key.version}" == key_id:
+                return encode_verify_key_base64(get_verify_key(key))
+        raise NotFound("The public key was not found.")
+
+    def owns(self, public_key: str) -> bool:
+        """Whether ``public_key`` is one of this server's, in either base64 alphabet.
+
+        A ``+`` that a client left unescaped in a query string arrives as a space.
+        """
+        try:
+            wanted = decode_base64(public_key.replace(" ", "+"))
+        except ValueError:
+            return False
+        return any(bytes(get_verify_key(key)) == wanted for key in self.keys)
+
+
+def create_key_file(path: Path, version: str = FIRST_KEY_VERSION) -> None:
+    """Write a new signing key to ``path``, readable by its owner alone; an existing file is never touched."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        write_signing_keys(stream, [generate_signing_key(version)])
+
+
+def read_key_file(path: Path) -> tuple[SigningKey, ...]:
+    """The keys in ``path``, one ``ed25519 VERSION BASE64SEED`` a line, the signing one first."""
+    try:
+        lines = [line for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+        keys = tuple(read_signing_keys(lines))
+    except FileNotFoundError as error:
+        message = f"There is no signing key at {path}. Create one with: sydent-py generate-key --output {path}"
+        raise KeyFileError(message) from error
+    except (ValueError, UnicodeDecodeError) as error:
+        message = f"{path} is not a signing key file: each line must be 'ed25519 VERSION BASE64'."
+        raise KeyFileError(message) from error
+    if not keys:
+        message = f"{path} is empty. Create a key with: sydent-py generate-key"
+        raise KeyFileError(message)
+    if len({key.version for key in keys}) != len(keys):
+        message = f"{path} has two keys of one version; every key needs its own."
+        raise KeyFileError(message)
+    return keys
