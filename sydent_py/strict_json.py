@@ -9,7 +9,8 @@ from sydent_py.errors import BadJson, NotJson
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# An unterminated string matches up to the end of the body, so that no input makes the scan start over.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _MAX_INTEGER_DIGITS = 17
 
 
