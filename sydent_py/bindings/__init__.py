@@ -1,0 +1,1 @@
+"""Bindings: proof in, signed association out."""

@@ -1,0 +1,1 @@
+"""Who is bound to what: peppered hashes in, Matrix user IDs out."""

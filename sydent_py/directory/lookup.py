@@ -1,0 +1,82 @@
+"""Looking up Matrix user IDs by hashed 3PIDs (Identity Service API, "Association lookup")."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sydent_py.clock import Clock
+from sydent_py.database import Connection, Database
+from sydent_py.directory import models
+from sydent_py.directory.peppers import Peppers, lookup_hash
+from sydent_py.errors import InvalidParam, InvalidPepper, LimitExceeded, TooLarge
+from sydent_py.identifiers import UserId
+from sydent_py.sealing import Sealer
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class LookupBudgets:
+    """Hashes a day; ``enabled`` false lifts both limits."""
+
+    enabled: bool
+    per_account: int
+    per_homeserver: int
+
+
+@dataclass(frozen=True)
+class HashDetails:
+    """Tells clients how to hash."""
+
+    peppers: Peppers
+    algorithms: tuple[str, ...]
+
+    def __call__(self) -> tuple[str, tuple[str, ...]]:
+        """The current pepper, and the algorithms that lookups take."""
+        return self.peppers.current(), self.algorithms
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Answers lookups."""
+
+    database: Database
+    peppers: Peppers
+    sealer: Sealer
+    clock: Clock
+    algorithms: tuple[str, ...]
+    max_addresses: int
+    budgets: LookupBudgets
+
+    def __call__(self, account: UserId, algorithm: str, pepper: str, addresses: Sequence[str]) -> dict[str, str]:
+        """The user ID of every address that has one, by the address as the client wrote it.
+
+        Raises ``InvalidParam`` (algorithm), ``InvalidPepper``, ``TooLarge`` and ``LimitExceeded``.
+        """
+        if algorithm not in self.algorithms:
+            raise InvalidParam(f"This server looks up by {' or '.join(self.algorithms)} alone.")
+        if len(addresses) > self.max_addresses:
+            raise TooLarge(f"A lookup takes at most {self.max_addresses} addresses.")
+        generation = self._generation(algorithm, pepper)
+        hashes = [lookup_hash(query, pepper) for query in addresses] if algorithm == "none" else addresses
+        keys = self.sealer.lookup_keys(hashes)
+        if not keys:
+            return {}
+        with self.database.autocommit() as db:
+            self._spend(db, account, len(keys))
+            found = models.find(db, generation, keys)
+        return {address: found[key] for address, key in zip(addresses, keys, strict=True) if key in found} if found else {}
+
+    def _generation(self, algorithm: str, pepper: str) -> int:
+        try:
+            return self.peppers.generation(pepper)
+        except InvalidPepper:
+            raise InvalidPepper(algorithm=algorithm, lookup_pepper=self.peppers.current()) from None
+
+    def _spend(self, db: Connection, account: UserId, amount: int) -> None:
+        if not self.budgets.enabled:
+            return
+        now_ms = self.clock.now_ms()
+        by_account = models.Allowance(str(account), self.budgets.per_account)
+        by_homeserver = models.Allowance(str(account.server), self.budgets.per_homeserver)
+        if not models.spend(db, by_account, by_homeserver, now_ms // DAY_MS, amount):
+            raise LimitExceeded(DAY_MS - now_ms % DAY_MS, "Too many addresses were looked up today. Please try again tomorrow.")

@@ -1,0 +1,78 @@
+"""The pepper clients hash with, and the lookup keys of an address under every pepper that still answers."""
+
+import base64
+import hashlib
+import threading
+from dataclasses import dataclass, field
+
+from sydent_py import tokens
+from sydent_py.clock import Clock
+from sydent_py.database import Connection, Database
+from sydent_py.directory import models
+from sydent_py.errors import InvalidPepper
+from sydent_py.identifiers import ThreePid
+from sydent_py.sealing import Sealer
+
+# How long a process may go on answering under a pepper that another one has retired and cleared away.
+CACHE_MS = 60_000
+
+
+class SealingKeyMismatch(Exception):
+    """The lookup table was made with another sealing key, so that nothing in it could ever be found."""
+
+
+@dataclass
+class Peppers:
+    """Reads the peppers; keeps which one has which generation for a minute."""
+
+    database: Database
+    sealer: Sealer
+    clock: Clock
+    _generations: dict[str, int] = field(default_factory=dict)
+    _read_at_ms: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def prepare(self) -> None:
+        """Create the first pepper where there is none; ``SealingKeyMismatch`` if the table belongs to another key."""
+        pepper = tokens.new_pepper()
+        with self.database.begin() as db:
+            if not models.peppers(db):
+                models.add_first_pepper(db, pepper, self._key_check(pepper), self.clock.now_ms())
+            for row in models.peppers(db):
+                if row["key_check"] != self._key_check(row["pepper"]):
+                    raise SealingKeyMismatch
+
+    def current(self) -> str:
+        """The pepper that clients are told to use."""
+        with self.database.autocommit() as db:
+            return str(models.peppers(db)[0]["pepper"])
+
+    def generation(self, pepper: str) -> int:
+        """The generation of lookup rows that ``pepper`` reads; ``InvalidPepper`` for one that answers no more."""
+        with self._lock:
+            stale = self.clock.now_ms() - self._read_at_ms > CACHE_MS
+            if stale or pepper not in self._generations:
+                self._read()
+            if pepper not in self._generations:
+                raise InvalidPepper
+            return self._generations[pepper]
+
+    def keys(self, db: Connection, threepid: ThreePid) -> list[tuple[int, bytes]]:
+        """Where ``threepid`` stands in the lookup table: (generation, key) under every pepper that answers."""
+        rows = models.peppers(db)
+        hashes = [lookup_hash(str(threepid), row["pepper"]) for row in rows]
+        return [(row["generation"], key) for row, key in zip(rows, self.sealer.lookup_keys(hashes), strict=True)]
+
+    def _read(self) -> None:
+        with self.database.autocommit() as db:
+            self._generations = {row["pepper"]: row["generation"] for row in models.peppers(db)}
+        self._read_at_ms = self.clock.now_ms()
+
+    def _key_check(self, pepper: str) -> bytes:
+        return self.sealer.lookup_keys([pepper])[0]
+
+
+def lookup_hash(query: str, pepper: str) -> str:
+    """The ``sha256`` algorithm of the specification: URL-safe unpadded base64 over ``<address> <medium> <pepper>``."""
+    digest = hashlib.sha256(f"{query} {pepper}".encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")

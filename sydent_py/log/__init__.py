@@ -1,0 +1,1 @@
+"""The one signed, append-only log of everything this server vouches for."""

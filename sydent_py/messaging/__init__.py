@@ -1,0 +1,1 @@
+"""What leaves this server for people: mail, and the words in it."""

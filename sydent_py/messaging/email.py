@@ -1,0 +1,152 @@
+"""Sending mail: over SMTP, or to the terminal while no mail server is configured."""
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from typing import Any, Protocol
+
+import structlog
+
+from sydent_py import tokens
+from sydent_py.clock import Clock
+from sydent_py.errors import EmailSendError, InvalidEmail
+from sydent_py.identifiers import EMAIL, ThreePid
+from sydent_py.messaging.smtp import Connection, Letter, Relay, reason_of, verifying_context
+from sydent_py.sealing import Sealer
+from sydent_py.settings import ConfigurationError, Email
+
+_log = structlog.get_logger()
+
+_MAILABLE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+", re.ASCII)
+_RULE = "=" * 78
+
+
+class _Policy(EmailPolicy):
+    """How mail is written down: encoded words and quoted-printable lines have at most 76 characters (RFC 2047, 2045)."""
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Folding would turn the long URL of a List-* header into encoded words, which mail clients do not follow."""
+        if name.lower().startswith("list-"):
+            return f"{name}: {value}\r\n".encode("ascii")
+        return super().fold_binary(name, value)
+
+
+_POLICY = _Policy(linesep="\r\n", max_line_length=76)
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail to one address: the same words as ``text`` and as ``html``, and headers beyond those every mail has.
+
+    ``InvalidEmail`` unless ``to`` is a canonical ASCII email address: mail libraries parse their recipients once more,
+    and nothing that could be read as two addresses, or as another one, may reach them.
+    """
+
+    to: ThreePid
+    subject: str
+    text: str
+    html: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.to.medium != EMAIL or _MAILABLE.fullmatch(self.to.address) is None:
+            raise InvalidEmail
+
+
+class Mailer(Protocol):
+    """Something that delivers mail."""
+
+    def send(self, mail: Mail) -> None:
+        """Hand ``mail`` over for delivery; ``EmailSendError`` if nobody took it."""
+
+
+@dataclass(frozen=True)
+class SmtpMailer:
+    """Hands each mail to ``relay`` over a connection of its own; threads may share it. Needs no Flask application.
+
+    ``sender`` is a display name, possibly empty, and an address.
+    """
+
+    relay: Relay
+    sender: tuple[str, str]
+    clock: Clock
+    sealer: Sealer
+
+    def send(self, mail: Mail) -> None:
+        """Return once the server has taken the mail; ``EmailSendError`` if it refuses, fails, lies or is too slow."""
+        sender = self.sender[1]
+        message_id = f"<{tokens.new_sid()}@{sender.rpartition('@')[2]}>"
+        letter = Letter(sender, mail.to.address, self._compose(mail, message_id))
+        pseudonym = self.sealer.pseudonym(mail.to.address)
+        try:
+            with Connection(self.relay, self.clock) as connection:
+                connection.send(letter)
+        except (OSError, ValueError) as error:
+            _log.warning("email.not_sent", address=pseudonym, **reason_of(error))
+            raise EmailSendError from error
+        _log.info("email.sent", address=pseudonym, message_id=message_id)
+
+    def _compose(self, mail: Mail, message_id: str) -> bytes:
+        """The mail as RFC 5322 has it, marked as automatic so that no out-of-office note answers it (RFC 3834)."""
+        name, address = self.sender
+        message = EmailMessage(policy=_POLICY)
+        message["From"] = Address(name, addr_spec=address)
+        message["To"] = Address(addr_spec=mail.to.address)
+        message["Subject"] = mail.subject
+        message["Date"] = datetime.fromtimestamp(self.clock.now_ms() // 1000, UTC)
+        message["Message-ID"] = message_id
+        message["Auto-Submitted"] = "auto-generated"
+        message["X-Auto-Response-Suppress"] = "All"
+        for header, value in mail.headers.items():
+            message[header] = value
+        message.set_content(mail.text, cte="quoted-printable")
+        message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+        return message.as_bytes()
+
+
+@dataclass(frozen=True)
+class LogMailer:
+    """Prints mail instead of sending it: for development."""
+
+    def send(self, mail: Mail) -> None:
+        """Print the text part to standard error, in one write, so that threads do not interleave."""
+        lines = [
+            "",
+            _RULE,
+            "MAIL IS NOT SENT: [email] smtp_host is empty",
+            _RULE,
+            f"To:      {mail.to.address}",
+            f"Subject: {mail.subject}",
+            "",
+            mail.text.strip(),
+            _RULE,
+            "",
+        ]
+        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.flush()
+
+
+def build(settings: Email, clock: Clock, sealer: Sealer) -> Mailer:
+    """The mailer that ``[email]`` describes; ``ConfigurationError`` if its files cannot be used."""
+    if not settings.smtp_host:
+        return LogMailer()
+    username, password = settings.smtp_username, settings.password
+    if not (username + password).isascii():
+        message = "email.smtp_username and email.smtp_password must be ASCII: the SMTP library sends nothing else"
+        raise ConfigurationError(message)
+    sender = settings.sender_parts
+    relay = Relay(
+        host=settings.smtp_host.strip("[]"),
+        port=settings.smtp_port,
+        security=settings.smtp_security,
+        tls=verifying_context(settings.ca_file),
+        username=username,
+        password=password,
+        own_name=sender[1].rpartition("@")[2],
+    )
+    return SmtpMailer(relay, sender, clock, sealer)

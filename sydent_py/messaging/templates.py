@@ -1,0 +1,135 @@
+"""The words of every mail: the package's templates, an operator's own before them, and a brand's own before those."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateSyntaxError,
+    pass_eval_context,
+)
+from jinja2.nodes import EvalContext
+from markupsafe import Markup
+
+from sydent_py.identifiers import ThreePid
+from sydent_py.messaging.email import Mail
+from sydent_py.settings import ConfigurationError
+
+PACKAGE_DIR = Path(__file__).parent / "templates"
+PARTS = ("subject.txt", "body.txt", "body.html")
+
+_BRAND = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
+# What ends a header line, hides in one or turns its direction, and what no encoding carries.
+_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_ZERO_WIDTH_NON_JOINER = "\u200c"
+
+# Every kind of mail with an example of what its templates are given: at start each template is rendered with it, so that
+# a misspelt variable stops the start and not the first mail.
+_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "verify_email": {
+        "server_name": "id.example.org",
+        "user_id": "@alice:example.org",
+        "address": "alice@example.org",
+        "link": "https://id.example.org/confirm/example",
+        "valid_hours": 24,
+    },
+}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    subject: Template
+    text: Template
+    html: Template
+
+    def render(self, to: ThreePid, context: Mapping[str, Any]) -> Mail:
+        subject = _UNPRINTABLE.sub(" ", self.subject.render(context)).strip()
+        return Mail(to, subject, self.text.render(context), self.html.render(context))
+
+
+class Templates:
+    """Renders mail. Every file is looked up as ``BRAND/KIND/PART`` and ``KIND/PART`` in ``directory``, then in the package.
+
+    ``PART`` is ``subject.txt``, ``body.txt`` or ``body.html``; ``layout.html``, which every body extends, can be replaced
+    in the same way. All templates are compiled and tried here: ``ConfigurationError`` names the one that is broken.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        if directory is not None and not directory.is_dir():
+            message = f"email.templates_dir: {directory} is not a directory"
+            raise ConfigurationError(message)
+        own = [directory] if directory else []
+        self._default = _compile([*own, PACKAGE_DIR])
+        self._by_brand = {path.name: _compile([path, *own, PACKAGE_DIR]) for path in _brand_dirs(directory)}
+
+    def render(self, kind: str, brand: str | None, to: ThreePid, **context: Any) -> Mail:
+        """The mail of this ``kind`` to ``to``. ``brand`` may be anything a client sends: an unknown one is the default."""
+        kinds = self._default if brand is None else self._by_brand.get(brand, self._default)
+        return kinds[kind].render(to, context)
+
+
+def _brand_dirs(directory: Path | None) -> list[Path]:
+    """The directories of brands. Listed once, so that a client's brand is looked up among names and never becomes a path."""
+    if directory is None:
+        return []
+    return [
+        path
+        for path in sorted(directory.iterdir())
+        if path.is_dir() and _BRAND.fullmatch(path.name) and path.name not in _EXAMPLES
+    ]
+
+
+def _compile(directories: list[Path]) -> dict[str, _Kind]:
+    environment = Environment(
+        loader=FileSystemLoader(directories),
+        autoescape=_is_html,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters["inert"] = _inert
+    return {kind: _compile_kind(environment, directories, kind, example) for kind, example in _EXAMPLES.items()}
+
+
+def _is_html(name: str | None) -> bool:
+    return name is not None and name.endswith(".html")
+
+
+def _compile_kind(environment: Environment, directories: list[Path], kind: str, example: Mapping[str, Any]) -> _Kind:
+    templates = [_compile_part(environment, directories, f"{kind}/{part}", example) for part in PARTS]
+    return _Kind(*templates)
+
+
+def _compile_part(environment: Environment, directories: list[Path], name: str, example: Mapping[str, Any]) -> Template:
+    path = next(directory / name for directory in directories if (directory / name).is_file())
+    try:
+        template = environment.get_template(name)
+        rendered = template.render(example)
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, OSError) as error:
+        where = f"{error.filename}, line {error.lineno}" if isinstance(error, TemplateSyntaxError) else path
+        message = f"email.templates_dir: the mail template {where} cannot be used: {error}"
+        raise ConfigurationError(message) from error
+    if "/body." in name and example["link"] not in rendered:
+        message = f"email.templates_dir: the mail template {path} does not show {{{{ link }}}}"
+        raise ConfigurationError(message)
+    return template
+
+
+@pass_eval_context
+def _inert(context: EvalContext, value: str) -> str:
+    """``value`` so that no mail client makes a link of it: a stranger may have chosen ``@www.evil.example:evil.example``.
+
+    Nothing inside an anchor is turned into a link, an anchor without a target leads nowhere, and a host name with an
+    invisible non-joiner after each dot is none.
+    """
+    if context.autoescape:
+        return Markup('<a style="color:inherit;text-decoration:none">{}</a>').format(value)
+    return value.replace(".", f".{_ZERO_WIDTH_NON_JOINER}")

@@ -1,0 +1,180 @@
+"""Every use case, built once from the settings: what the HTTP edge and the command line may call."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sydent_py import rate_limits, schema
+from sydent_py.accounts.authenticate import Authenticate, Logout
+from sydent_py.accounts.register import Homeservers, Register
+from sydent_py.accounts.terms import Terms
+from sydent_py.bindings.bind import Bindings
+from sydent_py.clock import Clock, SystemClock
+from sydent_py.database import Database
+from sydent_py.directory.lookup import HashDetails, Lookup, LookupBudgets
+from sydent_py.directory.peppers import Peppers, SealingKeyMismatch
+from sydent_py.directory.publish import Directory
+from sydent_py.federation import client as federation
+from sydent_py.log.append import Log
+from sydent_py.messaging import email
+from sydent_py.messaging.email import Mailer
+from sydent_py.messaging.templates import Templates
+from sydent_py.sealing import Sealer
+from sydent_py.settings import ConfigurationError, Network, Settings, load_terms
+from sydent_py.signing import KeyFileError, Signer, read_key_file
+from sydent_py.validation.request_email_token import RequestEmailToken
+from sydent_py.validation.sessions import Sessions
+from sydent_py.validation.submit_token import SubmitToken
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a test replaces: the clock, the mail, and the homeservers."""
+
+    clock: Clock
+    mailer: Mailer
+    homeservers: Homeservers
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Registration, tokens, terms."""
+
+    register: Register
+    authenticate: Authenticate
+    logout: Logout
+    terms: Terms
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Proving addresses."""
+
+    request_email_token: RequestEmailToken
+    submit_token: SubmitToken
+    sessions: Sessions
+
+
+@dataclass(frozen=True)
+class Services:
+    """The whole server below its HTTP edge."""
+
+    database: Database
+    signer: Signer
+    accounts: Accounts
+    validation: Validation
+    bindings: Bindings
+    hash_details: HashDetails
+    lookup: Lookup
+    server_name: str
+    public_base_url: str
+    trusted_proxies: tuple[Network, ...]
+
+    def is_ready(self) -> bool:
+        """Whether the database answers and has the schema this version was written for."""
+        with self.database.autocommit() as db:
+            return schema.is_current(db)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+
+def build(settings: Settings, outside: Outside | None = None) -> Services:
+    """The services of these settings, on a database that ``prepare`` has made ready.
+
+    Raises ``ConfigurationError`` for keys, files or a database that do not fit together.
+    """
+    sealer = Sealer(read_sealing_key(settings.sealing_key_path))
+    signer = read_signer(settings)
+    outside = outside or _outside(settings, sealer)
+    database = Database(settings.database_url, pool_size=settings.server.threads)
+    limits = rate_limits.build(settings.limits, database, sealer, outside.clock)
+    peppers = Peppers(database, sealer, outside.clock)
+    sessions = Sessions(database, sealer, outside.clock)
+    terms = Terms(database, load_terms(settings.terms.file))
+    return Services(
+        database=database,
+        signer=signer,
+        accounts=Accounts(
+            register=Register(database, outside.homeservers, limits, outside.clock),
+            authenticate=Authenticate(database, terms),
+            logout=Logout(database),
+            terms=terms,
+        ),
+        validation=Validation(
+            request_email_token=RequestEmailToken(
+                database=database,
+                sessions=sessions,
+                sealer=sealer,
+                rate_limits=limits,
+                mailer=outside.mailer,
+                templates=Templates(settings.email.templates_dir),
+                server_name=settings.server.name,
+                confirm_url=f"{settings.server.public_base_url}/confirm",
+                next_link_origins=settings.validation.next_link_origins,
+            ),
+            submit_token=SubmitToken(database, sessions),
+            sessions=sessions,
+        ),
+        bindings=Bindings(database, sessions, Directory(peppers), Log(sealer, outside.clock), signer, sealer, outside.clock),
+        hash_details=HashDetails(peppers, settings.lookup.algorithms),
+        lookup=Lookup(
+            database=database,
+            peppers=peppers,
+            sealer=sealer,
+            clock=outside.clock,
+            algorithms=settings.lookup.algorithms,
+            max_addresses=settings.lookup.max_addresses,
+            budgets=LookupBudgets(
+                settings.limits.enabled,
+                settings.limits.lookup_hashes_per_account,
+                settings.limits.lookup_hashes_per_homeserver,
+            ),
+        ),
+        server_name=settings.server.name,
+        public_base_url=settings.server.public_base_url,
+        trusted_proxies=settings.server.trusted_proxies,
+    )
+
+
+def prepare(settings: Settings, clock: Clock | None = None) -> None:
+    """Migrate the database, and make sure of its first pepper.
+
+    Raises ``ConfigurationError`` when the sealing key is not the one the database was made with.
+    """
+    clock = clock or SystemClock()
+    sealer = Sealer(read_sealing_key(settings.sealing_key_path))
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        schema.migrate(database)
+        Peppers(database, sealer, clock).prepare()
+    except SealingKeyMismatch as error:
+        raise ConfigurationError(
+            f"{settings.sealing_key_path} is not the sealing key that this database was made with: no address in it could be "
+            "read or found. Put the right key back, or start with an empty database."
+        ) from error
+    finally:
+        database.close()
+
+
+def read_signer(settings: Settings) -> Signer:
+    """The signing keys under the server's name; ``ConfigurationError`` if there are none."""
+    try:
+        return Signer(settings.server.name, read_key_file(settings.signing_key_path))
+    except KeyFileError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def read_sealing_key(path: Path) -> bytes:
+    """The 32 bytes in ``path``, written as hexadecimal."""
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"There is no sealing key at {path}. 'sydent-py serve' or 'migrate' creates one.") from error
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be used as a sealing key: it must hold 64 hexadecimal digits.") from error
+
+
+def _outside(settings: Settings, sealer: Sealer) -> Outside:
+    clock = SystemClock()
+    return Outside(clock, email.build(settings.email, clock, sealer), federation.build(settings.federation, clock))

@@ -1,0 +1,1 @@
+"""Proving that someone controls an email address or a phone number."""

@@ -1,0 +1,122 @@
+"""Validation sessions."""
+
+from typing import Any
+
+from sqlalchemy import Row, UniqueConstraint, delete, or_, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from sydent_py.database import Base, Connection, insert
+
+
+class Session(Base):
+    """One attempt of one account to prove one address.
+
+    ``send_attempt`` is the greatest that has been sent, ``sending_attempt`` the one that is being sent until
+    ``sending_until_ms``: a sender that died in between leaves a claim that lapses. Times are milliseconds since the epoch.
+    """
+
+    __tablename__ = "validation_sessions"
+    __table_args__ = (UniqueConstraint("user_id", "address_index", "client_secret_index"),)
+
+    sid: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str]
+    client_secret_index: Mapped[bytes]
+    address_index: Mapped[bytes]
+    medium: Mapped[str]
+    address: Mapped[bytes]
+    next_link: Mapped[bytes | None]
+    token_hash: Mapped[bytes | None]
+    guesses: Mapped[int]
+    send_attempt: Mapped[int]
+    sending_attempt: Mapped[int]
+    sending_until_ms: Mapped[int]
+    modified_at_ms: Mapped[int] = mapped_column(index=True)
+    validated_at_ms: Mapped[int | None]
+    spent_at_ms: Mapped[int | None]
+
+
+NOTHING_SENT = -1
+
+
+def open_session(db: Connection, *, sid: str, oldest_ms: int, now_ms: int, **key: Any) -> str:
+    """The sid of the open session of account, address and client secret: an existing one, or a new one named ``sid``.
+
+    A session that was spent, or last modified before ``oldest_ms``, makes room for a new one.
+    """
+    same = [Session.user_id == key["user_id"], Session.address_index == key["address_index"]]
+    same.append(Session.client_secret_index == key["client_secret_index"])
+    db.execute(delete(Session).where(*same, or_(Session.spent_at_ms.is_not(None), Session.modified_at_ms < oldest_ms)))
+    fresh = {
+        "sid": sid,
+        "guesses": 0,
+        "send_attempt": NOTHING_SENT,
+        "sending_attempt": NOTHING_SENT,
+        "sending_until_ms": 0,
+        "modified_at_ms": now_ms,
+    }
+    db.execute(insert(db, Session).values(**fresh, **key).on_conflict_do_nothing())
+    return str(db.execute(select(Session.sid).where(*same)).scalar_one())
+
+
+def claim_send(
+    db: Connection, sid: str, attempt: int, *, token_hash: bytes, next_link: bytes | None, now_ms: int, until_ms: int
+) -> bool:
+    """Become the one who sends ``attempt``: whether nobody has sent it and nobody is sending it.
+
+    The new token replaces the old one, and the guesses start again.
+    """
+    free = or_(Session.sending_attempt < attempt, Session.sending_until_ms < now_ms)
+    statement = update(Session).where(Session.sid == sid, Session.send_attempt < attempt, free)
+    values = {
+        "sending_attempt": attempt,
+        "sending_until_ms": until_ms,
+        "token_hash": token_hash,
+        "next_link": next_link,
+        "guesses": 0,
+        "modified_at_ms": now_ms,
+    }
+    return db.execute(statement.values(values)).rowcount == 1
+
+
+def finish_send(db: Connection, sid: str, attempt: int) -> None:
+    """Note that ``attempt`` was sent."""
+    db.execute(update(Session).where(Session.sid == sid, Session.send_attempt < attempt).values(send_attempt=attempt))
+
+
+def release_send(db: Connection, sid: str, token_hash: bytes) -> None:
+    """Give the claim of ``token_hash`` back, because its message was not sent: the same attempt may be tried again."""
+    statement = update(Session).where(Session.sid == sid, Session.token_hash == token_hash)
+    db.execute(statement.values(sending_attempt=Session.send_attempt, sending_until_ms=0, token_hash=None))
+
+
+def get(db: Connection, sid: str) -> Row[Any] | None:
+    """The session named ``sid``."""
+    return db.execute(select(*Session.__table__.columns).where(Session.sid == sid)).one_or_none()
+
+
+def count_guess(db: Connection, sid: str, most: int) -> bool:
+    """Count one more guess: whether it was still allowed."""
+    statement = update(Session).where(Session.sid == sid, Session.guesses < most)
+    return db.execute(statement.values(guesses=Session.guesses + 1)).rowcount == 1
+
+
+def validate(db: Connection, sid: str, token_hash: bytes, now_ms: int) -> bool:
+    """Mark the session validated, once: whether ``token_hash`` is still its token.
+
+    Guesses start again, because the right token is no guess.
+    """
+    session = update(Session).where(Session.sid == sid, Session.token_hash == token_hash)
+    current = db.execute(session.values(guesses=0)).rowcount == 1
+    db.execute(session.where(Session.validated_at_ms.is_(None)).values(validated_at_ms=now_ms, modified_at_ms=now_ms))
+    return current
+
+
+def spend(db: Connection, sid: str, now_ms: int) -> bool:
+    """Use the proof up: whether nobody else had."""
+    statement = update(Session).where(Session.sid == sid, Session.spent_at_ms.is_(None))
+    return db.execute(statement.values(spent_at_ms=now_ms)).rowcount == 1
+
+
+def forget_before(db: Connection, oldest_ms: int) -> int:
+    """Delete the sessions that were last modified before ``oldest_ms``; how many there were."""
+    return db.execute(delete(Session).where(Session.modified_at_ms < oldest_ms)).rowcount

@@ -1,0 +1,125 @@
+"""Starting to prove an email address (``POST /validate/email/requestToken``)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from sydent_py import tokens
+from sydent_py.database import Database
+from sydent_py.errors import InvalidParam, MatrixError
+from sydent_py.identifiers import ThreePid, UserId
+from sydent_py.messaging.email import Mailer
+from sydent_py.messaging.templates import Templates
+from sydent_py.rate_limits import RateLimits
+from sydent_py.sealing import Sealer, hash_token
+from sydent_py.validation import models
+from sydent_py.validation.sessions import LIFETIME_MS, Sessions
+
+# A claim to send outlives the slowest mail server the mailer waits for.
+CLAIM_MS = 60_000
+
+
+@dataclass(frozen=True)
+class EmailTokenRequest:
+    """What a client asks for; ``email`` as it was typed."""
+
+    client_secret: str
+    email: str
+    send_attempt: int
+    next_link: str | None = None
+    brand: str | None = None
+
+
+@dataclass(frozen=True)
+class RequestEmailToken:
+    """Sends the mail with the link that proves an address."""
+
+    database: Database
+    sessions: Sessions
+    sealer: Sealer
+    rate_limits: RateLimits
+    mailer: Mailer
+    templates: Templates
+    server_name: str
+    confirm_url: str
+    next_link_origins: tuple[str, ...]
+
+    def __call__(self, account: UserId, request: EmailTokenRequest, network: str) -> str:
+        """The sid of the session; a mail is sent only for an attempt greater than any sent before.
+
+        Of identical requests at the same moment one sends and all get the sid. Raises ``InvalidEmail``, ``InvalidParam``
+        (next_link), ``LimitExceeded`` and ``EmailSendError``; after those two the same attempt may be made again.
+        """
+        threepid = ThreePid.email(request.email)
+        self._check_next_link(request.next_link)
+        token = tokens.new_token()
+        sid, claimed = self._claim(account, threepid, request, hash_token(token))
+        if claimed:
+            self._unless_sent(sid, hash_token(token), lambda: self._send(account, threepid, request, network, sid, token))
+            with self.database.begin() as db:
+                models.finish_send(db, sid, request.send_attempt)
+        return sid
+
+    def _claim(self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, token_hash: bytes) -> tuple[str, bool]:
+        now_ms = self.sessions.clock.now_ms()
+        next_link = request.next_link
+        with self.database.begin() as db:
+            sid = models.open_session(
+                db,
+                sid=tokens.new_sid(),
+                oldest_ms=self.sessions.oldest_ms(),
+                now_ms=now_ms,
+                user_id=str(account),
+                client_secret_index=self.sessions.client_secret_index(request.client_secret),
+                address_index=self.sealer.index("validation_sessions.address", threepid.medium, threepid.address),
+                medium=threepid.medium,
+                address=self.sealer.seal(threepid.address, "validation_sessions.address"),
+            )
+            claimed = models.claim_send(
+                db,
+                sid,
+                request.send_attempt,
+                token_hash=token_hash,
+                next_link=self.sealer.seal(next_link, "validation_sessions.next_link") if next_link else None,
+                now_ms=now_ms,
+                until_ms=now_ms + CLAIM_MS,
+            )
+        return sid, claimed
+
+    def _send(self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, network: str, sid: str, token: str) -> None:
+        """Budgets go from the sender's to the recipient's, so that a refused sender uses up nobody else's."""
+        self.rate_limits.spend("email_per_account", str(account))
+        self.rate_limits.spend("email_per_network", network)
+        self.rate_limits.spend("email_per_address", str(threepid))
+        self.rate_limits.spend("email_overall")
+        mail = self.templates.render(
+            "verify_email",
+            request.brand,
+            threepid,
+            server_name=self.server_name,
+            user_id=str(account),
+            address=threepid.address,
+            link=f"{self.confirm_url}?{urlencode({'sid': sid, 'token': token})}",
+            valid_hours=LIFETIME_MS // 3_600_000,
+        )
+        self.mailer.send(mail)
+
+    def _unless_sent(self, sid: str, token_hash: bytes, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except MatrixError:
+            with self.database.begin() as db:
+                models.release_send(db, sid, token_hash)
+            raise
+
+    def _check_next_link(self, next_link: str | None) -> None:
+        if not next_link:
+            return
+        try:
+            parts = urlsplit(next_link)
+        except ValueError as error:
+            raise InvalidParam("next_link is not a URL.") from error
+        origin = f"{parts.scheme}://{parts.netloc.lower()}"
+        plain = next_link.isascii() and next_link.isprintable() and "\\" not in next_link
+        if not plain or origin not in self.next_link_origins:
+            raise InvalidParam("This server sends nobody to that next_link: its origin is not in next_link_origins.")
