@@ -7,9 +7,12 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from sydent_py.errors import InvalidEmail, InvalidParam
+
+# Private federations live under .test, .local and the like. This is the library's own switch for them.
+SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _DNS_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DNS_NAME = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*", re.ASCII)
@@ -121,7 +124,7 @@ class ThreePid:
         except EmailNotValidError as error:
             raise InvalidEmail from error
         address = f"{parsed.local_part}@{parsed.ascii_domain}"
-        if not address.isascii():
+        if not address.isascii() or not _is_dns_name(parsed.ascii_domain):
             raise InvalidEmail
         return cls(EMAIL, address)
 

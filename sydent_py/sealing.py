@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 from nacl.exceptions import CryptoError
 from nacl.secret import Aead
 
 from sydent_py import tokens
+from sydent_py.files import KeyFileError, create_secret_file
 
 KEY_BYTES = 32
 INDEX_BYTES = 16
@@ -25,9 +27,6 @@ class Sealer:
     """
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            message = f"a sealing key has {KEY_BYTES} bytes, not {len(key)}"
-            raise ValueError(message)
         self._aead = Aead(_subkey(key, b"seal"))
         self._index_key = _subkey(key, b"index")
         self._lookup = hashlib.blake2b(key=_subkey(key, b"lookup"), digest_size=INDEX_BYTES)
@@ -72,9 +71,22 @@ def _subkey(key: bytes, purpose: bytes) -> bytes:
     return hashlib.blake2b(purpose, key=key, digest_size=KEY_BYTES).digest()
 
 
-def new_sealing_key() -> bytes:
-    """A key for ``Sealer``."""
-    return tokens.random_bytes(KEY_BYTES)
+def create_key_file(path: Path) -> None:
+    """Write a new sealing key to ``path``, readable by its owner alone; ``FileExistsError`` rather than touch a file."""
+    create_secret_file(path, f"{tokens.random_bytes(KEY_BYTES).hex()}\n")
+
+
+def read_key_file(path: Path) -> bytes:
+    """The 32 bytes in ``path``, written as hexadecimal; ``KeyFileError`` otherwise."""
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except FileNotFoundError as error:
+        raise KeyFileError(f"There is no sealing key at {path}. 'sydent-py migrate' creates one.") from error
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"{path} cannot be read as a sealing key.") from error
+    if len(key) != KEY_BYTES:
+        raise KeyFileError(f"{path} is not a sealing key: it must hold {2 * KEY_BYTES} hexadecimal digits.")
+    return key
 
 
 def hash_token(token: str) -> bytes:

@@ -1,9 +1,8 @@
 """Every use case, built once from the settings: what the HTTP edge and the command line may call."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from sydent_py import rate_limits, schema
+from sydent_py import rate_limits, schema, sealing, signing
 from sydent_py.accounts.authenticate import Authenticate, Logout
 from sydent_py.accounts.register import Homeservers, Register
 from sydent_py.accounts.terms import Terms
@@ -14,13 +13,14 @@ from sydent_py.directory.lookup import HashDetails, Lookup, LookupBudgets
 from sydent_py.directory.peppers import Peppers, SealingKeyMismatch
 from sydent_py.directory.publish import Directory
 from sydent_py.federation import client as federation
+from sydent_py.files import KeyFileError
 from sydent_py.log.append import Log
 from sydent_py.messaging import email
 from sydent_py.messaging.email import Mailer
 from sydent_py.messaging.templates import Templates
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, Network, Settings, load_terms
-from sydent_py.signing import KeyFileError, Signer, read_key_file
+from sydent_py.signing import Signer
 from sydent_py.validation.request_email_token import RequestEmailToken
 from sydent_py.validation.sessions import Sessions
 from sydent_py.validation.submit_token import SubmitToken
@@ -84,8 +84,8 @@ def build(settings: Settings, outside: Outside | None = None) -> Services:
 
     Raises ``ConfigurationError`` for keys, files or a database that do not fit together.
     """
-    sealer = Sealer(read_sealing_key(settings.sealing_key_path))
-    signer = read_signer(settings)
+    sealer = _sealer(settings)
+    signer = _signer(settings)
     outside = outside or _outside(settings, sealer)
     database = Database(settings.database_url, pool_size=settings.server.threads)
     limits = rate_limits.build(settings.limits, database, sealer, outside.clock)
@@ -143,7 +143,7 @@ def prepare(settings: Settings, clock: Clock | None = None) -> None:
     Raises ``ConfigurationError`` when the sealing key is not the one the database was made with.
     """
     clock = clock or SystemClock()
-    sealer = Sealer(read_sealing_key(settings.sealing_key_path))
+    sealer = _sealer(settings)
     database = Database(settings.database_url, pool_size=1)
     try:
         schema.migrate(database)
@@ -157,22 +157,18 @@ def prepare(settings: Settings, clock: Clock | None = None) -> None:
         database.close()
 
 
-def read_signer(settings: Settings) -> Signer:
-    """The signing keys under the server's name; ``ConfigurationError`` if there are none."""
+def _sealer(settings: Settings) -> Sealer:
     try:
-        return Signer(settings.server.name, read_key_file(settings.signing_key_path))
+        return Sealer(sealing.read_key_file(settings.sealing_key_path))
     except KeyFileError as error:
         raise ConfigurationError(str(error)) from error
 
 
-def read_sealing_key(path: Path) -> bytes:
-    """The 32 bytes in ``path``, written as hexadecimal."""
+def _signer(settings: Settings) -> Signer:
     try:
-        return bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"There is no sealing key at {path}. 'sydent-py serve' or 'migrate' creates one.") from error
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be used as a sealing key: it must hold 64 hexadecimal digits.") from error
+        return Signer(settings.server.name, signing.read_key_file(settings.signing_key_path))
+    except KeyFileError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _outside(settings: Settings, sealer: Sealer) -> Outside:

@@ -1,6 +1,6 @@
 """Canonical JSON and the Ed25519 keys this server signs associations with."""
 
-import os
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,9 @@ from signedjson.types import SigningKey
 from unpaddedbase64 import decode_base64
 
 from sydent_py.errors import NotFound
+from sydent_py.files import KeyFileError, create_secret_file
 
 FIRST_KEY_VERSION = "0"
-
-
-class KeyFileError(Exception):
-    """The signing key file cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +53,16 @@ class Signer:
         return any(bytes(get_verify_key(key)) == wanted for key in self.keys)
 
 
+def new_key_line(version: str) -> str:
+    """A new key as a line of a key file."""
+    line = io.StringIO()
+    write_signing_keys(line, [generate_signing_key(version)])
+    return line.getvalue()
+
+
 def create_key_file(path: Path, version: str = FIRST_KEY_VERSION) -> None:
-    """Write a new signing key to ``path``, readable by its owner alone; an existing file is never touched."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        write_signing_keys(stream, [generate_signing_key(version)])
+    """Write a new signing key to ``path``, readable by its owner alone; ``FileExistsError`` rather than touch a file."""
+    create_secret_file(path, new_key_line(version))
 
 
 def read_key_file(path: Path) -> tuple[SigningKey, ...]:

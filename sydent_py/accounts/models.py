@@ -46,7 +46,7 @@ def add_token(db: Connection, user_id: str, token_hash: bytes, now_ms: int) -> N
     db.execute(insert(db, AccessToken).values(token_hash=token_hash, user_id=user_id, created_at_ms=now_ms))
 
 
-def by_token(db: Connection, token_hash: bytes) -> Row[tuple[str, str | None]] | None:
+def by_token(db: Connection, token_hash: bytes) -> Row[str, str | None] | None:
     """The user ID and accepted terms of the account a token belongs to."""
     return db.execute(_BY_TOKEN.where(AccessToken.token_hash == token_hash)).one_or_none()
 

@@ -5,7 +5,8 @@ from functools import lru_cache
 from typing import Annotated, Any, TypeVar, cast
 
 import structlog
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, json, request
+from flask.json.provider import DefaultJSONProvider
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -105,13 +106,19 @@ def _network(address: str) -> Network | None:
     return ipaddress.ip_network((ip, 64), strict=False)
 
 
+class CompactJson(DefaultJSONProvider):
+    """JSON without spaces, in the order it was built, in UTF-8."""
+
+    sort_keys = False
+    compact = True
+    ensure_ascii = False
+
+
 def install(app: Flask) -> None:
     """Make ``app`` answer as the specification says, also where no route does."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY_BYTES
-    app.json.sort_keys = False  # type: ignore[attr-defined] - of Flask's default provider
-    app.json.compact = True  # type: ignore[attr-defined]
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json = CompactJson(app)
     app.url_map.merge_slashes = False
     app.before_request(_answer_preflight)
     app.register_error_handler(MatrixError, render_error)
@@ -124,15 +131,18 @@ def install(app: Flask) -> None:
 
 def render_error(error: MatrixError) -> Response:
     """A refusal as the standard error response."""
-    response = current_app.json.response(error.to_json())
-    response.status_code = error.status
+    response = _json(error.to_json(), error.status)
     if isinstance(error, LimitExceeded):
         response.headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
     return response
 
 
+def _json(value: dict[str, Any], status: int = 200) -> Response:
+    return Response(json.dumps(value), status, mimetype="application/json")
+
+
 def _answer_preflight() -> Response | None:
-    return current_app.json.response({}) if request.method == "OPTIONS" else None
+    return _json({}) if request.method == "OPTIONS" else None
 
 
 def _render_http_error(error: HTTPException) -> Response:

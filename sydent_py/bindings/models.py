@@ -27,7 +27,7 @@ def lock(db: Connection, address_index: bytes) -> None:
         db.execute(select(func.pg_advisory_xact_lock(int.from_bytes(address_index[:8], "big", signed=True))))
 
 
-def get(db: Connection, origin: str, address_index: bytes) -> Row[tuple[str, int]] | None:
+def get(db: Connection, origin: str, address_index: bytes) -> Row[str, int] | None:
     """User ID and ``ts`` of the binding of an address."""
     statement = select(Binding.user_id, Binding.ts)
     return db.execute(statement.where(Binding.origin == origin, Binding.address_index == address_index)).one_or_none()

@@ -79,4 +79,6 @@ class Lookup:
         by_account = models.Allowance(str(account), self.budgets.per_account)
         by_homeserver = models.Allowance(str(account.server), self.budgets.per_homeserver)
         if not models.spend(db, by_account, by_homeserver, now_ms // DAY_MS, amount):
-            raise LimitExceeded(DAY_MS - now_ms % DAY_MS, "Too many addresses were looked up today. Please try again tomorrow.")
+            raise LimitExceeded(
+                DAY_MS - now_ms % DAY_MS, "Too many addresses were looked up today. Please try again tomorrow."
+            )

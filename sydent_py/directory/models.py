@@ -67,7 +67,9 @@ def put(db: Connection, entries: Sequence[tuple[int, bytes]], user_id: str) -> N
     statement = insert(db, Entry).values(
         [{"generation": generation, "key": key, "user_id": user_id} for generation, key in entries]
     )
-    db.execute(statement.on_conflict_do_update(index_elements=["generation", "key"], set_={"user_id": statement.excluded.user_id}))
+    db.execute(
+        statement.on_conflict_do_update(index_elements=["generation", "key"], set_={"user_id": statement.excluded.user_id})
+    )
 
 
 def remove(db: Connection, entries: Sequence[tuple[int, bytes]]) -> None:

@@ -1,6 +1,7 @@
 """The one outgoing HTTPS client for servers that strangers can name: resolve, check, dial, and ask once."""
 
 import http.client
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from threading import BoundedSemaphore, Event, Thread, Timer
-from typing import Any
+from typing import Any, TypeVar
 
 from sydent_py import __version__
 from sydent_py.clock import Deadline
@@ -28,6 +29,7 @@ MAX_ADDRESSES = 4
 # web threads that each give up after ten seconds leave fewer than these many behind.
 MAX_LOOKUPS = 64
 
+T = TypeVar("T")
 AddressResolver = Callable[[str], Sequence[str]]
 
 
@@ -109,16 +111,15 @@ class Transport:
         ``target`` is a path with an optional query, percent-encoded. Raises ``RequestFailed``.
         """
         destination, connection = self._connect(destinations, deadline)
-        with connection, _shut_down_at(deadline, connection) as expired:
-            try:
-                response = _ask(connection, destination, target)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                # Not chained: http.client quotes the target in its messages.
-                raise RequestFailed(Reason.TIMEOUT if expired.is_set() else _reason(error)) from None
-        if expired.is_set():
-            # A body that ends with the connection looks complete when we are the ones who cut it.
-            raise RequestFailed(Reason.TIMEOUT)
-        return response
+        try:
+            with connection, _shut_down_at(deadline, connection):
+                outcome: Response | Reason = _ask(connection, destination, target)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # The error itself stays here: http.client quotes the target in its messages.
+            outcome = _reason(error)
+        if isinstance(outcome, Reason):
+            raise RequestFailed(outcome)
+        return outcome
 
     def _connect(self, destinations: Sequence[Destination], deadline: Deadline) -> tuple[Destination, ssl.SSLSocket]:
         """The first connection that can be had; each destination gets its share of the time left."""
@@ -233,14 +234,14 @@ def _ask(connection: ssl.SSLSocket, destination: Destination, target: str) -> Re
 
 
 @contextmanager
-def _shut_down_at(deadline: Deadline, connection: ssl.SSLSocket) -> Iterator[Event]:
-    """Cut the connection at the deadline, whatever the thread that reads it is waiting for; the event tells that it was.
+def _shut_down_at(deadline: Deadline, connection: ssl.SSLSocket) -> Iterator[None]:
+    """Cut the connection at the deadline, whatever the thread that reads it is waiting for; ``TimeoutError`` if so.
 
     A timeout of the socket starts anew with each byte that drips in, and OpenSSL may read for ever inside one call.
     """
     expired = Event()
     # A descriptor of its own, so that a late shutdown cannot hit another connection that was given the same number.
-    double = socket.socket(fileno=socket.dup(connection.fileno()))
+    double = socket.socket(fileno=os.dup(connection.fileno()))
 
     def shut_down() -> None:
         expired.set()
@@ -252,11 +253,14 @@ def _shut_down_at(deadline: Deadline, connection: ssl.SSLSocket) -> Iterator[Eve
     timer.start()
     try:
         connection.settimeout(_remaining_s(deadline))
-        yield expired
+        yield
     finally:
         timer.cancel()
         timer.join()
         double.close()
+        if expired.is_set():
+            # Also after a success: a body that ends with the connection looks complete when we are the ones who cut it.
+            raise TimeoutError
 
 
 def _reason(error: Exception) -> Reason:
@@ -274,7 +278,7 @@ def _remaining_s(deadline: Deadline) -> float:
     return remaining_s
 
 
-def _countdown[T](items: Sequence[T]) -> Iterator[tuple[int, T]]:
+def _countdown(items: Sequence[T]) -> Iterator[tuple[int, T]]:
     """Each item with the number of items left, itself included."""
     return zip(range(len(items), 0, -1), items, strict=True)
 

@@ -14,6 +14,7 @@ from jinja2 import (
     TemplateError,
     TemplateSyntaxError,
     pass_eval_context,
+    select_autoescape,
 )
 from jinja2.nodes import EvalContext
 from markupsafe import Markup
@@ -62,12 +63,13 @@ class Templates:
     """
 
     def __init__(self, directory: Path | None = None) -> None:
-        if directory is not None and not directory.is_dir():
-            message = f"email.templates_dir: {directory} is not a directory"
-            raise ConfigurationError(message)
         own = [directory] if directory else []
-        self._default = _compile([*own, PACKAGE_DIR])
-        self._by_brand = {path.name: _compile([path, *own, PACKAGE_DIR]) for path in _brand_dirs(directory)}
+        try:
+            self._default = _compile([*own, PACKAGE_DIR])
+            self._by_brand = {path.name: _compile([path, *own, PACKAGE_DIR]) for path in _brand_dirs(directory)}
+        except OSError as error:
+            message = f"email.templates_dir: {directory} cannot be read: {error}"
+            raise ConfigurationError(message) from error
 
     def render(self, kind: str, brand: str | None, to: ThreePid, **context: Any) -> Mail:
         """The mail of this ``kind`` to ``to``. ``brand`` may be anything a client sends: an unknown one is the default."""
@@ -89,7 +91,7 @@ def _brand_dirs(directory: Path | None) -> list[Path]:
 def _compile(directories: list[Path]) -> dict[str, _Kind]:
     environment = Environment(
         loader=FileSystemLoader(directories),
-        autoescape=_is_html,
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -97,10 +99,6 @@ def _compile(directories: list[Path]) -> dict[str, _Kind]:
     )
     environment.filters["inert"] = _inert
     return {kind: _compile_kind(environment, directories, kind, example) for kind, example in _EXAMPLES.items()}
-
-
-def _is_html(name: str | None) -> bool:
-    return name is not None and name.endswith(".html")
 
 
 def _compile_kind(environment: Environment, directories: list[Path], kind: str, example: Mapping[str, Any]) -> _Kind:
@@ -113,7 +111,7 @@ def _compile_part(environment: Environment, directories: list[Path], name: str, 
     try:
         template = environment.get_template(name)
         rendered = template.render(example)
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, OSError) as error:
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, OSError, RecursionError) as error:
         where = f"{error.filename}, line {error.lineno}" if isinstance(error, TemplateSyntaxError) else path
         message = f"email.templates_dir: the mail template {where} cannot be used: {error}"
         raise ConfigurationError(message) from error

@@ -1,6 +1,5 @@
 """Starting to prove an email address (``POST /validate/email/requestToken``)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
@@ -8,7 +7,7 @@ from sydent_py import tokens
 from sydent_py.database import Database
 from sydent_py.errors import InvalidParam, MatrixError
 from sydent_py.identifiers import ThreePid, UserId
-from sydent_py.messaging.email import Mailer
+from sydent_py.messaging.email import Mail, Mailer
 from sydent_py.messaging.templates import Templates
 from sydent_py.rate_limits import RateLimits
 from sydent_py.sealing import Sealer, hash_token
@@ -28,6 +27,14 @@ class EmailTokenRequest:
     send_attempt: int
     next_link: str | None = None
     brand: str | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """What the mailed link carries: all that the person needs, and not the client's secret."""
+
+    sid: str
+    token: str
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,7 @@ class RequestEmailToken:
         token = tokens.new_token()
         sid, claimed = self._claim(account, threepid, request, hash_token(token))
         if claimed:
-            self._unless_sent(sid, hash_token(token), lambda: self._send(account, threepid, request, network, sid, token))
-            with self.database.begin() as db:
-                models.finish_send(db, sid, request.send_attempt)
+            self._send_or_release(account, threepid, request, network, Link(sid, token))
         return sid
 
     def _claim(self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, token_hash: bytes) -> tuple[str, bool]:
@@ -86,31 +91,37 @@ class RequestEmailToken:
             )
         return sid, claimed
 
-    def _send(self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, network: str, sid: str, token: str) -> None:
-        """Budgets go from the sender's to the recipient's, so that a refused sender uses up nobody else's."""
+    def _send_or_release(
+        self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, network: str, link: Link
+    ) -> None:
+        try:
+            self._spend_budgets(account, threepid, network)
+            self.mailer.send(self._mail(account, threepid, request.brand, link))
+        except MatrixError:
+            with self.database.begin() as db:
+                models.release_send(db, link.sid, hash_token(link.token))
+            raise
+        with self.database.begin() as db:
+            models.finish_send(db, link.sid, request.send_attempt)
+
+    def _spend_budgets(self, account: UserId, threepid: ThreePid, network: str) -> None:
+        """From the sender's to the recipient's, so that a refused sender uses up nobody else's."""
         self.rate_limits.spend("email_per_account", str(account))
         self.rate_limits.spend("email_per_network", network)
         self.rate_limits.spend("email_per_address", str(threepid))
         self.rate_limits.spend("email_overall")
-        mail = self.templates.render(
+
+    def _mail(self, account: UserId, threepid: ThreePid, brand: str | None, link: Link) -> Mail:
+        return self.templates.render(
             "verify_email",
-            request.brand,
+            brand,
             threepid,
             server_name=self.server_name,
             user_id=str(account),
             address=threepid.address,
-            link=f"{self.confirm_url}?{urlencode({'sid': sid, 'token': token})}",
+            link=f"{self.confirm_url}?{urlencode({'sid': link.sid, 'token': link.token})}",
             valid_hours=LIFETIME_MS // 3_600_000,
         )
-        self.mailer.send(mail)
-
-    def _unless_sent(self, sid: str, token_hash: bytes, send: Callable[[], None]) -> None:
-        try:
-            send()
-        except MatrixError:
-            with self.database.begin() as db:
-                models.release_send(db, sid, token_hash)
-            raise
 
     def _check_next_link(self, next_link: str | None) -> None:
         if not next_link:

@@ -1,0 +1,41 @@
+"""The command ``sydent-py``."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from sydent_py import __version__, settings
+from sydent_py.cli.keys import generate_key
+from sydent_py.cli.logs import configure_logs
+from sydent_py.cli.serve import migrate, serve
+from sydent_py.settings import ConfigurationError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sydent-py")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"The configuration file (TOML). Otherwise ${settings.CONFIG_VARIABLE}, otherwise the embedded defaults.",
+)
+@click.pass_context
+def cli(context: click.Context, config: Path | None) -> None:
+    """A federated Matrix identity server."""
+    configure_logs()
+    context.obj = config
+
+
+cli.add_command(serve)
+cli.add_command(migrate)
+cli.add_command(generate_key)
+
+
+def main() -> None:
+    """Run the command; a configuration that cannot be used is said in plain words, with status 1."""
+    try:
+        cli()
+    except ConfigurationError as error:
+        click.echo(f"sydent-py: {error}", err=True)
+        sys.exit(1)

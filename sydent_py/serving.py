@@ -1,0 +1,126 @@
+"""gunicorn, set up for this application: JSON where HTTP itself is refused, and no patience with slow senders."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from sydent_py.api.web import CORS_HEADERS
+from sydent_py.app import create_app
+from sydent_py.clock import SystemClock
+from sydent_py.errors import InvalidParam, MatrixError, TooLarge, Unknown
+from sydent_py.services import build
+from sydent_py.settings import Settings
+
+# How long a client may take to send one request. A thread reads it, and threads are few.
+READ_TIMEOUT_S = 15.0
+KEEPALIVE_S = 20
+GRACEFUL_TIMEOUT_S = 30
+HEARTBEAT_TIMEOUT_S = 60
+MAX_REQUEST_LINE_BYTES = 8190
+
+_REASONS = {400: "Bad Request", 413: "Content Too Large", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
+
+log = structlog.get_logger(__name__)
+
+
+class Worker(ThreadWorker):
+    """A threaded worker that hangs up on slow senders and refuses in Matrix's words."""
+
+    def init_process(self) -> None:
+        """Start, with nobody reading yet."""
+        self._clock = SystemClock()
+        self._reading: dict[TConn, float] = {}
+        super().init_process()
+
+    def handle(self, conn: TConn) -> Any:
+        """Read and answer one request; while it is being read, its deadline runs."""
+        self._reading[conn] = self._clock.monotonic_s() + READ_TIMEOUT_S
+        try:
+            return super().handle(conn)
+        finally:
+            self._reading.pop(conn, None)
+
+    def notify(self) -> None:
+        """Called by the main loop every second: hang up on those who took too long."""
+        super().notify()
+        now_s = self._clock.monotonic_s()
+        for conn, deadline_s in list(self._reading.items()):
+            if now_s > deadline_s:
+                self._reading.pop(conn, None)
+                _stop_reading(conn)
+
+    def handle_error(self, _req: Any, client: Any, _addr: Any, exc: BaseException) -> None:
+        """Answer what is not HTTP as a standard error response; what was sent is not logged, it may hold secrets."""
+        refusal = _refusal(exc)
+        log.warning("request.refused", error=type(exc).__name__, status=refusal.status)
+        body = json.dumps(refusal.to_json()).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            **CORS_HEADERS,
+        }
+        head = [f"HTTP/1.1 {refusal.status} {_REASONS.get(refusal.status, 'Internal Server Error')}"]
+        head += [f"{name}: {value}" for name, value in headers.items()]
+        try:
+            client.sendall("\r\n".join([*head, "", ""]).encode() + body)
+        except OSError as error:
+            log.debug("request.gone", error=type(error).__name__)
+
+
+def _refusal(error: BaseException) -> MatrixError:
+    if isinstance(error, LimitRequestLine):
+        return TooLarge("The request URL is too long.", status=414)
+    if isinstance(error, LimitRequestHeaders):
+        return TooLarge("The request headers are too large.", status=431)
+    if isinstance(error, ParseException):
+        return InvalidParam("This is not a valid HTTP request.")
+    return Unknown()
+
+
+def _stop_reading(conn: TConn) -> None:
+    """End the input, which ends the read a thread is waiting in; what it still answers can be sent."""
+    try:
+        conn.sock.shutdown(0)
+    except OSError as error:
+        log.debug("request.gone", error=type(error).__name__)
+
+
+class Server(BaseApplication):
+    """The whole server as one gunicorn application. Each worker builds its services after the fork."""
+
+    def __init__(self, settings: Settings, when_ready: Callable[[], None]) -> None:
+        self._settings = settings
+        self._when_ready = when_ready
+        super().__init__()
+
+    def load_config(self) -> None:
+        """The settings in gunicorn's terms."""
+        server = self._settings.server
+        options = {
+            "bind": server.bind,
+            "workers": server.workers,
+            "threads": server.threads,
+            "worker_class": Worker,
+            "proc_name": "sydent-py",
+            "loglevel": "warning",
+            "keepalive": KEEPALIVE_S,
+            "graceful_timeout": GRACEFUL_TIMEOUT_S,
+            "timeout": HEARTBEAT_TIMEOUT_S,
+            "limit_request_line": MAX_REQUEST_LINE_BYTES,
+            # It would listen in the home directory; signals do the same.
+            "control_socket_disable": True,
+            "when_ready": lambda _arbiter: self._when_ready(),
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The application, in a worker."""
+        return create_app(build(self._settings))
