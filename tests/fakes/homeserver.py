@@ -24,16 +24,23 @@ Route = Callable[["Handler"], None]
 
 
 class FakeHomeserver:
-    """Serves on 127.0.0.1; its name is ``localhost:PORT`` unless another one is given.
+    """Serves on loopback; its name is ``localhost:PORT`` unless another one is given.
 
     ``routes`` maps a path to what answers it, so that a test can make one of them misbehave; ``requests`` are the
     request lines and headers that came in, and ``tokens`` the user behind each OpenID token.
     """
 
-    def __init__(self, authority: CertificateAuthority, name: str = "", *, certificate_for: tuple[str, ...] = ()) -> None:
-        self._server = _Server(("127.0.0.1", 0), Handler)
+    def __init__(
+        self,
+        authority: CertificateAuthority,
+        name: str = "",
+        *,
+        certificate_for: tuple[str, ...] = ("localhost", "127.0.0.1"),
+        address: str = "127.0.0.1",
+    ) -> None:
+        self._server = _Server((address, 0), Handler)
         self._server.homeserver = self
-        self._server.tls = authority.server_context(*(certificate_for or ("localhost", "127.0.0.1")))
+        self._server.tls = authority.server_context(*certificate_for)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._numbers = itertools.count(1)
         self.port: int = self._server.server_address[1]
@@ -100,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: a test looks at ``requests``."""
 
 
-def answer(body: str | bytes, *, status: int = 200, headers: Mapping[str, str] = {}) -> Route:  # noqa: B006 - a constant
+def answer(body: str | bytes, *, status: int = 200, headers: Mapping[str, str] = {}) -> Route:
     """A route that gives this answer."""
     content = body.encode() if isinstance(body, str) else body
 

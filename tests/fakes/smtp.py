@@ -81,7 +81,7 @@ class SmtpServer:
 
     def _protocol(self) -> SMTP:
         return SMTP(
-            self,
+            _Hooks(self.received, self._refuse, always_encrypted=self._tls is not None),
             hostname="mail.example.org",
             tls_context=self._starttls,
             require_starttls=self._starttls is not None,
@@ -96,6 +96,15 @@ class SmtpServer:
         given = (data.login.decode(), data.password.decode())
         return AuthResult(success=given == self._login, handled=False, auth_data=given[0])
 
+
+class _Hooks:
+    """What aiosmtpd calls; it evaluates every attribute of the object it is given, so there is nothing else here."""
+
+    def __init__(self, received: list[Received], refuse: str | None, *, always_encrypted: bool) -> None:
+        self._received = received
+        self._refuse = refuse
+        self._always_encrypted = always_encrypted
+
     async def handle_RCPT(  # noqa: N802
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
@@ -104,14 +113,12 @@ class SmtpServer:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         raw = envelope.original_content
         assert raw is not None
         message = message_from_bytes(raw, policy=policy.default)
-        assert isinstance(message, EmailMessage)
-        encrypted = session.ssl is not None or self._tls is not None
-        assert server.transport is not None
-        self.received.append(
+        encrypted = self._always_encrypted or session.ssl is not None
+        self._received.append(
             Received(str(envelope.mail_from), list(envelope.rcpt_tos), message, raw, encrypted, session.auth_data)
         )
         return "250 OK"

@@ -1,0 +1,106 @@
+"""Drives a server through its HTTP API as a client would, and says what a test means."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from sydent_py.directory.peppers import lookup_hash
+from sydent_py.services import Services
+from tests.fakes.clock import FakeClock
+from tests.fakes.mailbox import Mailbox
+
+V2 = "/_matrix/identity/v2"
+SECRET = "a_client_secret"
+
+
+@dataclass
+class Driver:
+    app: Flask
+    services: Services
+    clock: FakeClock
+    mailbox: Mailbox
+
+    def request(self, method: str, path: str, token: str | None = None, **options: Any) -> TestResponse:
+        headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **options.pop("headers", {})}
+        return self.app.test_client().open(path, method=method, headers=headers, **options)
+
+    def get(self, path: str, token: str | None = None, **query: str) -> TestResponse:
+        return self.request("GET", V2 + path, token, query_string=query)
+
+    def post(self, path: str, body: Mapping[str, Any] | bytes, token: str | None = None, **options: Any) -> TestResponse:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.request("POST", V2 + path, token, data=data, content_type="application/json", **options)
+
+    def register(self, user_id: str = "@alice:hs.test") -> str:
+        answer = self.post("/account/register", openid_token(user_id))
+        assert answer.status_code == 200, answer.text
+        return str(answer.get_json()["token"])
+
+    def request_token(self, token: str, email: str = "alice@example.org", attempt: Any = 1, **more: Any) -> TestResponse:
+        body = {"client_secret": SECRET, "email": email, "send_attempt": attempt, **more}
+        return self.post("/validate/email/requestToken", body, token)
+
+    def start(self, token: str, email: str = "alice@example.org", attempt: int = 1, **more: Any) -> tuple[str, str]:
+        """Request a token: the sid, and the token from the mail."""
+        answer = self.request_token(token, email, attempt, **more)
+        assert answer.status_code == 200, answer.text
+        return answer.get_json()["sid"], mailed_token(self.mailbox.link())
+
+    def submit(self, token: str, sid: str, mailed: str, secret: str = SECRET) -> TestResponse:
+        return self.post("/validate/email/submitToken", {"sid": sid, "client_secret": secret, "token": mailed}, token)
+
+    def validate(self, token: str, email: str = "alice@example.org", **more: Any) -> str:
+        """Prove an address: the sid of the validated session."""
+        sid, mailed = self.start(token, email, **more)
+        answer = self.submit(token, sid, mailed, more.get("client_secret", SECRET))
+        assert answer.status_code == 200, answer.text
+        return sid
+
+    def bind(self, token: str, sid: str, mxid: str = "@alice:hs.test", secret: str = SECRET) -> TestResponse:
+        return self.post("/3pid/bind", {"sid": sid, "client_secret": secret, "mxid": mxid}, token)
+
+    def bound(self, email: str = "alice@example.org", user_id: str = "@alice:hs.test") -> tuple[str, str]:
+        """A whole binding: the access token and the sid."""
+        token = self.register(user_id)
+        sid = self.validate(token, email)
+        answer = self.bind(token, sid, user_id)
+        assert answer.status_code == 200, answer.text
+        return token, sid
+
+    def unbind(self, token: str, sid: str, email: str = "alice@example.org", mxid: str = "@alice:hs.test") -> TestResponse:
+        threepid = {"medium": "email", "address": email}
+        return self.post("/3pid/unbind", {"sid": sid, "client_secret": SECRET, "mxid": mxid, "threepid": threepid}, token)
+
+    def pepper(self, token: str) -> str:
+        return str(self.get("/hash_details", token).get_json()["lookup_pepper"])
+
+    def lookup(self, token: str, *emails: str) -> dict[str, str]:
+        """Who has these addresses, by address."""
+        pepper = self.pepper(token)
+        hashes = {lookup_hash(f"{email} email", pepper): email for email in emails}
+        answer = self.post("/lookup", {"algorithm": "sha256", "pepper": pepper, "addresses": list(hashes)}, token)
+        assert answer.status_code == 200, answer.text
+        return {hashes[key]: mxid for key, mxid in answer.get_json()["mappings"].items()}
+
+
+def openid_token(user_id: str) -> dict[str, Any]:
+    server = user_id.partition(":")[2]
+    return {"access_token": user_id, "token_type": "Bearer", "matrix_server_name": server, "expires_in": 3600}
+
+
+def mailed_token(link: str) -> str:
+    return parse_qs(urlsplit(link).query)["token"][0]
+
+
+def refusal(answer: TestResponse) -> tuple[int, str]:
+    """Status and errcode of an error that has the form and the headers every error must have."""
+    body = answer.get_json()
+    assert set(body) >= {"errcode", "error"}, body
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.mimetype == "application/json"
+    return answer.status_code, body["errcode"]
