@@ -118,6 +118,7 @@ class ThreePid:
                 allow_smtputf8=False,
                 allow_quoted_local=False,
                 allow_domain_literal=False,
+                strict=True,
                 check_deliverability=False,
                 globally_deliverable=False,
             )

@@ -11,14 +11,15 @@ MAX_INTEGER = 2**53 - 1
 
 # An unterminated string matches up to the end of the body, so that no input makes the scan start over.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_INTEGER_DIGITS = 17
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in ``body``.
 
-    Raises ``NotJson`` for anything but UTF-8 JSON without duplicate keys, NaN, lone surrogates, U+0000, integers beyond
-    +-(2^53-1) or more than 32 levels of nesting, and ``BadJson`` for a value that is not an object.
+    Raises ``NotJson`` for anything but JSON in UTF-8, and ``BadJson`` for a value that is not an object or that holds
+    duplicate keys, lone surrogates, U+0000, integers beyond +-(2^53-1), or more than 32 levels of nesting.
     """
     value = parse(body)
     if not isinstance(value, dict):
@@ -47,7 +48,7 @@ def _refuse_deep_nesting(body: bytes) -> None:
         if byte in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise NotJson("The request body is nested too deeply.")
+                raise BadJson("The request body is nested too deeply.")
         elif byte in b"]}":
             depth -= 1
 
@@ -55,9 +56,8 @@ def _refuse_deep_nesting(body: bytes) -> None:
 def _refuse_unstorable_text(value: Any) -> None:
     """Escapes can spell what UTF-8 cannot hold (lone surrogates) and what PostgreSQL does not store (U+0000)."""
     if isinstance(value, str):
-        value.encode("utf-8")
-        if "\x00" in value:
-            raise ValueError("U+0000")
+        if "\x00" in value or _SURROGATE.search(value):
+            raise BadJson("The request body holds characters that cannot be stored.")
     elif isinstance(value, dict):
         for key, item in value.items():
             _refuse_unstorable_text(key)
@@ -70,20 +70,20 @@ def _refuse_unstorable_text(value: Any) -> None:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("duplicate key")
+        raise BadJson("The request body gives a key twice.")
     return value
 
 
 def _safe_integer(digits: str) -> int:
     if len(digits) > _MAX_INTEGER_DIGITS or abs(value := int(digits)) > MAX_INTEGER:
-        raise ValueError("integer out of range")
+        raise BadJson("The request body holds a number that is out of range.")
     return value
 
 
 def _finite_float(digits: str) -> float:
     value = float(digits)
     if value in {float("inf"), float("-inf")}:
-        raise ValueError("float out of range")
+        raise BadJson("The request body holds a number that is out of range.")
     return value
 
 

@@ -5,10 +5,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import EmailPolicy
-from typing import Any, Protocol
+from email.utils import format_datetime, formataddr
+from typing import Protocol
 
 import structlog
 
@@ -16,6 +14,7 @@ from sydent_py import tokens
 from sydent_py.clock import Clock
 from sydent_py.errors import EmailSendError, InvalidEmail
 from sydent_py.identifiers import EMAIL, ThreePid
+from sydent_py.messaging.mime import compose
 from sydent_py.messaging.smtp import Connection, Letter, Relay, reason_of, verifying_context
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, Email
@@ -24,19 +23,6 @@ _log = structlog.get_logger()
 
 _MAILABLE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+", re.ASCII)
 _RULE = "=" * 78
-
-
-class _Policy(EmailPolicy):
-    """How mail is written down: encoded words and quoted-printable lines have at most 76 characters (RFC 2047, 2045)."""
-
-    def fold_binary(self, name: str, value: Any) -> bytes:
-        """Folding would turn the long URL of a List-* header into encoded words, which mail clients do not follow."""
-        if name.lower().startswith("list-"):
-            return f"{name}: {value}\r\n".encode("ascii")
-        return super().fold_binary(name, value)
-
-
-_POLICY = _Policy(linesep="\r\n", max_line_length=76)
 
 
 @dataclass(frozen=True)
@@ -92,21 +78,17 @@ class SmtpMailer:
         _log.info("email.sent", address=pseudonym, message_id=message_id)
 
     def _compose(self, mail: Mail, message_id: str) -> bytes:
-        """The mail as RFC 5322 has it, marked as automatic so that no out-of-office note answers it (RFC 3834)."""
-        name, address = self.sender
-        message = EmailMessage(policy=_POLICY)
-        message["From"] = Address(name, addr_spec=address)
-        message["To"] = Address(addr_spec=mail.to.address)
-        message["Subject"] = mail.subject
-        message["Date"] = datetime.fromtimestamp(self.clock.now_ms() // 1000, UTC)
-        message["Message-ID"] = message_id
-        message["Auto-Submitted"] = "auto-generated"
-        message["X-Auto-Response-Suppress"] = "All"
-        for header, value in mail.headers.items():
-            message[header] = value
-        message.set_content(mail.text, cte="quoted-printable")
-        message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
-        return message.as_bytes()
+        """The mail, marked as automatic so that no out-of-office note answers it (RFC 3834)."""
+        headers = {
+            "From": formataddr(self.sender),
+            "To": mail.to.address,
+            "Subject": mail.subject,
+            "Date": format_datetime(datetime.fromtimestamp(self.clock.now_ms() // 1000, UTC)),
+            "Message-ID": message_id,
+            "Auto-Submitted": "auto-generated",
+            "X-Auto-Response-Suppress": "All",
+        }
+        return compose(headers | dict(mail.headers), mail.text, mail.html)
 
 
 @dataclass(frozen=True)

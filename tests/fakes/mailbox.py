@@ -28,6 +28,6 @@ class Mailbox:
 
 def link_in(text: str) -> str:
     """The one link in the text part of a mail, which stands on a line of its own."""
-    links = re.findall(r"^https?://\S+$", text, re.MULTILINE)
+    links = [line for line in text.splitlines() if re.fullmatch(r"https?://\S+", line)]
     assert len(links) == 1, f"expected one link, found {links}"
     return links[0]

@@ -68,9 +68,7 @@ def test_a_rejection_is_one_without_json_too(homeservers: Homeservers, local: Fa
         ask(homeservers, local)
 
 
-@pytest.mark.parametrize(
-    "server", ["elsewhere.example", "localhost", "LOCALHOST:{port}", "localhost:0{port}", "localhost:1"]
-)
+@pytest.mark.parametrize("server", ["elsewhere.example", "localhost", "LOCALHOST:{port}", "localhost:1"])
 def test_a_user_of_another_server_is_refused(homeservers: Homeservers, local: FakeHomeserver, server: str) -> None:
     local.tokens["token"] = "@alice:" + server.format(port=local.port)
     with pytest.raises(Unauthorized):

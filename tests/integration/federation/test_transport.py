@@ -88,7 +88,7 @@ class TestAnswer:
             answer(b"x" * 51 * 1024),
             raw(b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 51 * 1024),
             raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b"x" * 1024 + b"\r\n" + b"c800\r\n" + b"x" * 51200),
-            raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 100 + b"\r\nx\r\n" * 2000),
+            raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"1;" + b"x" * 100 + b"\r\nx\r\n") * 2000),
             raw(b"HTTP/1.1 200 OK\r\n" + (b"A: " + b"x" * 2000 + b"\r\n") * 90 + b"\r\n{}"),
             raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000),
         ],
@@ -257,7 +257,7 @@ class TestDeadline:
 
     def test_it_holds_against_a_slow_resolver(self, ca_file: Path, measured: Deadline) -> None:
         answered = threading.Event()
-        transport = Transport(ca_file=ca_file, addresses=lambda _host: [] if answered.wait(10) else [])
+        transport = Transport(ca_file=ca_file, addresses=lambda _host: ["8.8.8.8"] * answered.wait(10))
         assert failure(lambda: transport.get(at(443), "/", measured)) is Reason.TIMEOUT
         answered.set()
 
@@ -292,14 +292,10 @@ def test_slow_lookups_are_bounded() -> None:
 @pytest.mark.parametrize("route", [raw(b"nonsense\r\n"), raw(b"HTTP/1.1 200 OK\r\n:\r\n bad\x00\r\n\r\n" + b"x" * 60_000)])
 @pytest.mark.parametrize("target", ["/?access_token=s3cret", "/?access_token=s3cret\n", "/?access_token=s3cret\xe9"])
 def test_no_failure_and_no_log_tells_the_token(
-    transport: Transport,
-    homeserver: FakeHomeserver,
-    soon: Deadline,
-    route: Route,
-    target: str,
-    caplog: pytest.LogCaptureFixture,
+    transport: Transport, homeserver: FakeHomeserver, caplog: pytest.LogCaptureFixture, *, route: Route, target: str
 ) -> None:
     homeserver.routes["/"] = route
+    soon = Deadline.after(SystemClock(), 5)
     with caplog.at_level(0), pytest.raises(RequestFailed) as caught:
         transport.get(at(homeserver.port), target, soon)
     error: BaseException | None = caught.value

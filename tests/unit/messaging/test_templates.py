@@ -48,7 +48,7 @@ class Words(HTMLParser):
         self._hidden = tag in {"style", "title"}
         self.targets |= {value or "" for name, value in attrs if name in {"href", "src"}}
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002
         self._hidden = False
 
     def handle_data(self, data: str) -> None:
