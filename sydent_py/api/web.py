@@ -10,6 +10,7 @@ from flask.json.provider import DefaultJSONProvider
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.exceptions import NotFound as NoSuchRoute
 
@@ -66,13 +67,13 @@ def parse(model: type[P], *, form: bool = False) -> P:
     """
     body = request.get_data(cache=True)
     if form and request.mimetype == FORM and not body.lstrip().startswith(b"{"):
-        return _fill(model, _form_fields())
+        return _fill(model, _single_values(request.form, BadJson("Each form field must be given once.")))
     return _fill(model, strict_json.parse_object(body))
 
 
 def query(model: type[P]) -> P:
     """The query string as ``model``; raises ``MissingParams`` and ``InvalidParam``."""
-    return _fill(model, request.args.to_dict())
+    return _fill(model, _single_values(request.args, InvalidParam("Each parameter must be given once.")))
 
 
 def client_network() -> str:
@@ -200,8 +201,8 @@ def _path(problem: Any) -> str:
     return ".".join(str(part) for part in problem["loc"][:4])
 
 
-def _form_fields() -> dict[str, str]:
-    fields = request.form.to_dict(flat=False)
-    if any(len(values) != 1 or "\x00" in values[0] or "\ufffd" in values[0] for values in fields.values()):
-        raise BadJson("Each form field must be given once, in UTF-8.")
-    return {name: values[0] for name, values in fields.items()}
+def _single_values(fields: MultiDict[str, str], refusal: MatrixError) -> dict[str, str]:
+    """Fields that are given once and can be stored."""
+    if any(len(values) != 1 or "\x00" in values[0] for values in fields.listvalues()):
+        raise refusal
+    return fields.to_dict()

@@ -80,6 +80,7 @@ class SmtpMailer:
     def _compose(self, mail: Mail, message_id: str) -> bytes:
         """The mail, marked as automatic so that no out-of-office note answers it (RFC 3834)."""
         headers = {
+            **mail.headers,
             "From": formataddr(self.sender),
             "To": mail.to.address,
             "Subject": mail.subject,
@@ -88,7 +89,7 @@ class SmtpMailer:
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
         }
-        return compose(headers | dict(mail.headers), mail.text, mail.html)
+        return compose(headers, mail.text, mail.html)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from sydent_py.api.access import public
-from sydent_py.api.web import CORS_HEADERS, ClientSecret, Parameters, ShortText, query, services
+from sydent_py.api.web import CORS_HEADERS, ClientSecret, Parameters, ShortText, parse, query, services
 from sydent_py.errors import (
     InvalidParam,
     MatrixError,
@@ -66,8 +66,8 @@ def confirm() -> str:
 @public
 def press() -> BaseResponse | str:
     """The button was pressed: validate, and send the person on to where the client asked."""
-    sid, token = request.form.get("sid", ""), request.form.get("token", "")
-    threepid, next_link = services().validation.submit_token.confirm(sid, token)
+    link = parse(Link, form=True)
+    threepid, next_link = services().validation.submit_token.confirm(link.sid, link.token)
     if next_link:
         return redirect(next_link, code=303)
     return _page("confirmed.html", address=threepid.address, next_link=None)

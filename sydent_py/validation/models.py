@@ -16,7 +16,9 @@ class Session(Base):
     """
 
     __tablename__ = "validation_sessions"
-    __table_args__ = (UniqueConstraint("user_id", "address_index", "client_secret_index", name="uq_validation_sessions_attempt"),)
+    __table_args__ = (
+        UniqueConstraint("user_id", "address_index", "client_secret_index", name="uq_validation_sessions_attempt"),
+    )
 
     sid: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[str]

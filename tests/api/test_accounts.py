@@ -77,7 +77,9 @@ def test_a_homeserver_that_cannot_be_asked_is_502_and_takes_its_time(api: Driver
     assert api.clock.slept_s == [1.0]
 
 
-@pytest.mark.parametrize("server", ["", "hs.test/", "hs.test:0", "hs.test:99999", "2130706433", "127.1", "hs_.test", "http://x", "ｈs.test"])
+@pytest.mark.parametrize(
+    "server", ["", "hs.test/", "hs.test:0", "hs.test:99999", "2130706433", "127.1", "hs_.test", "http://x", "ｈs.test"]
+)
 def test_server_names_outside_the_grammar_are_refused(api: Driver, server: str) -> None:
     body = {**openid_token("@a:hs.test"), "matrix_server_name": server}
     assert refusal(api.post("/account/register", body)) == (400, "M_INVALID_PARAM")

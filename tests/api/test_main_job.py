@@ -13,7 +13,11 @@ def test_a_proved_address_is_found_until_it_is_unbound(api: Driver) -> None:
     association = api.bind(alice, sid).get_json()
     public_key = api.get("/pubkey/ed25519:0").get_json()["public_key"]
     verify_signed_json(association, "id.test", decode_verify_key_base64("ed25519", "0", public_key))
-    assert (association["medium"], association["address"], association["mxid"]) == ("email", "alice@example.org", "@alice:hs.test")
+    assert (association["medium"], association["address"], association["mxid"]) == (
+        "email",
+        "alice@example.org",
+        "@alice:hs.test",
+    )
     assert association["not_before"] == association["ts"] == api.clock.now_ms()
     assert association["not_after"] > association["ts"]
     assert api.lookup(bob, "alice@example.org", "carol@example.org") == {"alice@example.org": "@alice:hs.test"}

@@ -172,7 +172,10 @@ def test_unknown_sid_wrong_secret_and_foreign_session_look_alike(api: Driver) ->
 def test_a_session_that_was_not_validated_proves_nothing(api: Driver) -> None:
     token = api.register()
     sid, _ = api.start(token)
-    assert refusal(api.get("/3pid/getValidated3pid", token, sid=sid, client_secret=SECRET)) == (400, "M_SESSION_NOT_VALIDATED")
+    assert refusal(api.get("/3pid/getValidated3pid", token, sid=sid, client_secret=SECRET)) == (
+        400,
+        "M_SESSION_NOT_VALIDATED",
+    )
     assert refusal(api.bind(token, sid)) == (400, "M_SESSION_NOT_VALIDATED")
     assert refusal(api.unbind(token, sid)) == (400, "M_SESSION_NOT_VALIDATED")
 

@@ -52,7 +52,22 @@ def test_user_ids(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "@", "@:h", "alice:h", "@alice", "@alice:", "@al ice:h", "@alice:h/", "@ü:h", "@a\x00:h", "#a:h", f"@{'a' * 255}:h", "@a:h\n"]
+    "text",
+    [
+        "",
+        "@",
+        "@:h",
+        "alice:h",
+        "@alice",
+        "@alice:",
+        "@al ice:h",
+        "@alice:h/",
+        "@ü:h",
+        "@a\x00:h",
+        "#a:h",
+        f"@{'a' * 255}:h",
+        "@a:h\n",
+    ],
 )
 def test_what_is_no_user_id(text: str) -> None:
     with pytest.raises(InvalidParam):

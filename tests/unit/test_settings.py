@@ -101,7 +101,12 @@ def test_loopback_mail_may_go_in_clear(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[policies.p]\nversion = '1'", "[policies.p.en]\nname = 'x'\nurl = 'y'", "[policies.p]\nversion = '1'\n[policies.p.en]\nname = 'x'", "[other]\n"],
+    [
+        "[policies.p]\nversion = '1'",
+        "[policies.p.en]\nname = 'x'\nurl = 'y'",
+        "[policies.p]\nversion = '1'\n[policies.p.en]\nname = 'x'",
+        "[other]\n",
+    ],
 )
 def test_terms_that_do_not_fit_are_named(tmp_path, text: str) -> None:
     (tmp_path / "terms.toml").write_text(text)

@@ -22,9 +22,7 @@ def test_the_specifications_vector(tmp_path) -> None:
     path = tmp_path / "signing.key"
     path.write_text(VECTOR_KEY)
     content = {"one": 1, "two": "Two"}
-    assert Signer("domain", read_key_file(path)).sign(content)["signatures"] == {
-        "domain": {"ed25519:1": VECTOR_SIGNATURE}
-    }
+    assert Signer("domain", read_key_file(path)).sign(content)["signatures"] == {"domain": {"ed25519:1": VECTOR_SIGNATURE}}
     assert content == {"one": 1, "two": "Two"}
 
 

@@ -13,7 +13,7 @@ SCALARS = (
     | st.integers(-strict_json.MAX_INTEGER, strict_json.MAX_INTEGER)
     | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 )
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text("abcü\"\\", max_size=5), inner))
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text('abcü"\\', max_size=5), inner))
 
 
 @given(VALUES, st.booleans())

@@ -140,11 +140,10 @@ def test_every_mail_has_its_own_message_id(trusting: ssl.SSLContext) -> None:
 
 def test_further_headers_arrive_unbroken(trusting: ssl.SSLContext) -> None:
     url = f"<https://id.example.org/stop?token={'x' * 100}>"
+    headers = {"List-Unsubscribe": url, "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
     with SmtpServer() as server:
-        mailer(server, trusting).send(
-            mail(**{"List-Unsubscribe": url, "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"})
-        )
-    assert f"\r\nList-Unsubscribe: {url}\r\n".encode() in server.newest.raw
+        mailer(server, trusting).send(replace(mail(), headers=headers))
+    assert f"List-Unsubscribe: {url}\r\n".encode() in server.newest.raw
     assert server.newest.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 

@@ -27,10 +27,10 @@ def test_whatever_the_words_are_they_arrive_and_the_lines_are_short(text: str, h
     assert b"\r" not in content.replace(b"\r\n", b"")
 
 
-@pytest.mark.parametrize("subject", ["Confirm", "Bestätige 🐈 " + "ü" * 200, "long " * 300, "=?utf-8?q?no?= ü"])
+@pytest.mark.parametrize("subject", ["Confirm", "Bestätige 🐈 " + "ü" * 200, "long " * 300 + "end", "=?utf-8?q?no?= ü"])
 def test_a_subject_arrives_as_it_was(subject: str) -> None:
     content = compose({"Subject": subject}, "", "")
-    assert parsed(content)["Subject"] == subject.strip()
+    assert parsed(content)["Subject"] == subject
     assert max(len(line) for line in content.split(b"\r\n")) <= 998
 
 

@@ -1,0 +1,70 @@
+"""The migrations make the schema that the models describe."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+import sydent_py.services  # noqa: F401 - every feature registers its tables
+from sydent_py import schema, services
+from sydent_py.database import Base, Database
+from sydent_py.settings import ConfigurationError
+from tests.conftest import make_settings, prepared_settings, write_keys
+
+
+@pytest.fixture
+def database(empty_database_url: str):
+    database = Database(empty_database_url, pool_size=2)
+    yield database
+    database.close()
+
+
+def test_migrated_and_described_schema_are_the_same(database: Database) -> None:
+    schema.migrate(database)
+    with database.begin() as db:
+        context = MigrationContext.configure(db, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_readiness_follows_the_migrations(database: Database) -> None:
+    with database.begin() as db:
+        assert not schema.is_current(db)
+    schema.migrate(database)
+    with database.begin() as db:
+        assert schema.is_current(db)
+
+
+def test_migrating_twice_changes_nothing(database: Database) -> None:
+    schema.migrate(database)
+    schema.migrate(database)
+
+
+def test_every_migration_can_be_undone(database: Database) -> None:
+    schema.migrate(database)
+    config = schema._config()
+    with database.begin() as db:
+        config.attributes["connection"] = db
+        command.downgrade(config, "base")
+    with database.begin() as db:
+        assert db.dialect.get_table_names(db) == ["alembic_version"]
+
+
+def test_servers_that_start_at_once_migrate_one_after_the_other(empty_database_url: str, tmp_path) -> None:
+    settings = prepared_settings(tmp_path, empty_database_url)
+    with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(services.prepare, [settings] * 4))
+    built = services.build(settings)
+    assert built.is_ready()
+    assert built.hash_details()[0] == built.hash_details()[0]
+    built.close()
+
+
+def test_another_sealing_key_than_the_databases_stops_the_start(empty_database_url: str, tmp_path) -> None:
+    services.prepare(prepared_settings(tmp_path, empty_database_url))
+    write_keys(tmp_path / "other")
+    (tmp_path / "other" / "sealing.key").write_text("00" * 32)
+    with pytest.raises(ConfigurationError, match=r"other/sealing\.key is not the sealing key"):
+        services.prepare(make_settings(tmp_path / "other", empty_database_url))
