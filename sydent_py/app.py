@@ -1,20 +1,35 @@
 """The composition root: settings in, WSGI application out."""
 
 from flask import Flask
+from jinja2 import TemplateError
 
 from sydent_py.api import access, account, bindings, lookup, pubkey, status, terms, validation, web
 from sydent_py.pages import confirm
 from sydent_py.services import Services
+from sydent_py.settings import ConfigurationError
 
 _BLUEPRINTS = (status.bp, account.bp, terms.bp, lookup.bp, validation.bp, bindings.bp, pubkey.bp, confirm.bp)
 
 
 def create_app(services: Services) -> Flask:
-    """The WSGI application over these services."""
-    app = Flask("sydent_py", static_folder=None)
+    """The WSGI application over these services.
+
+    Raises ``ConfigurationError`` for a page template of the operator's that cannot be used.
+    """
+    app = Flask("sydent_py", static_folder=None, template_folder=services.page_templates_dir)
     app.extensions[web.EXTENSION] = services
     web.install(app)
     access.install(app)
     for blueprint in _BLUEPRINTS:
         app.register_blueprint(blueprint)
+    _compile_pages(app)
     return app
+
+
+def _compile_pages(app: Flask) -> None:
+    """Find a broken template at the start, and not when the first person opens the page."""
+    for name in confirm.TEMPLATES:
+        try:
+            app.jinja_env.get_template(name)
+        except TemplateError as error:
+            raise ConfigurationError(f"email.templates_dir: the page template {name} cannot be used: {error}") from error

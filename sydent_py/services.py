@@ -68,6 +68,7 @@ class Services:
     server_name: str
     public_base_url: str
     trusted_proxies: tuple[Network, ...]
+    page_templates_dir: str | None
 
     def is_ready(self) -> bool:
         """Whether the database answers and has the schema this version was written for."""
@@ -88,6 +89,7 @@ def build(settings: Settings, outside: Outside | None = None) -> Services:
     signer = _signer(settings)
     outside = outside or _outside(settings, sealer)
     database = Database(settings.database_url, pool_size=settings.server.threads)
+    templates_dir = settings.email.templates_dir
     limits = rate_limits.build(settings.limits, database, sealer, outside.clock)
     peppers = Peppers(database, sealer, outside.clock)
     sessions = Sessions(database, sealer, outside.clock)
@@ -108,7 +110,7 @@ def build(settings: Settings, outside: Outside | None = None) -> Services:
                 sealer=sealer,
                 rate_limits=limits,
                 mailer=outside.mailer,
-                templates=Templates(settings.email.templates_dir),
+                templates=Templates(templates_dir),
                 server_name=settings.server.name,
                 confirm_url=f"{settings.server.public_base_url}/confirm",
                 next_link_origins=settings.validation.next_link_origins,
@@ -134,6 +136,7 @@ def build(settings: Settings, outside: Outside | None = None) -> Services:
         server_name=settings.server.name,
         public_base_url=settings.server.public_base_url,
         trusted_proxies=settings.server.trusted_proxies,
+        page_templates_dir=str(templates_dir.absolute() / "pages") if templates_dir else None,
     )
 
 

@@ -66,6 +66,8 @@ def parse(model: type[P], *, form: bool = False) -> P:
     ``InvalidParam`` and ``TooLarge``.
     """
     body = request.get_data(cache=True)
+    if len(body) > MAX_BODY_BYTES:
+        raise _body_too_large()
     if form and request.mimetype == FORM and not body.lstrip().startswith(b"{"):
         return _fill(model, _single_values(request.form, BadJson("Each form field must be given once.")))
     return _fill(model, strict_json.parse_object(body))
@@ -117,7 +119,8 @@ class CompactJson(DefaultJSONProvider):
 
 def install(app: Flask) -> None:
     """Make ``app`` answer as the specification says, also where no route does."""
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    # One byte more, because a chunked body is cut off at this length without a word.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY_BYTES
     app.json = CompactJson(app)
     app.url_map.merge_slashes = False
@@ -138,6 +141,10 @@ def render_error(error: MatrixError) -> Response:
     return response
 
 
+def _body_too_large() -> TooLarge:
+    return TooLarge(f"A request body may have at most {MAX_BODY_BYTES} bytes.")
+
+
 def _json(value: dict[str, Any], status: int = 200) -> Response:
     return Response(json.dumps(value), status, mimetype="application/json")
 
@@ -154,7 +161,7 @@ def _render_http_error(error: HTTPException) -> Response:
     elif isinstance(error, MethodNotAllowed):
         refusal = Unrecognized("This endpoint exists, but not with this method.", status=405)
     elif isinstance(error, RequestEntityTooLarge):
-        refusal = TooLarge(f"A request body may have at most {MAX_BODY_BYTES} bytes.")
+        refusal = _body_too_large()
     elif isinstance(error, ClientDisconnected):
         refusal = NotJson("The request body ended too early.")
     else:

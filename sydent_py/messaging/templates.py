@@ -13,10 +13,8 @@ from jinja2 import (
     Template,
     TemplateError,
     TemplateSyntaxError,
-    pass_eval_context,
     select_autoescape,
 )
-from jinja2.nodes import EvalContext
 from markupsafe import Markup
 
 from sydent_py.identifiers import ThreePid
@@ -29,7 +27,6 @@ PARTS = ("subject.txt", "body.txt", "body.html")
 _BRAND = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
 # What ends a header line, hides in one or turns its direction, and what no encoding carries.
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
-_ZERO_WIDTH_NON_JOINER = "\u200c"
 
 # Every kind of mail with an example of what its templates are given: at start each template is rendered with it, so that
 # a misspelt variable stops the start and not the first mail.
@@ -121,13 +118,9 @@ def _compile_part(environment: Environment, directories: list[Path], name: str, 
     return template
 
 
-@pass_eval_context
-def _inert(context: EvalContext, value: str) -> str:
-    """``value`` so that no mail client makes a link of it: a stranger may have chosen ``@www.evil.example:evil.example``.
+def _inert(value: str) -> Markup:
+    """``value`` in HTML so that no mail client makes a link of it: a stranger may have chosen ``@www.evil.example:evil.example``.
 
-    Nothing inside an anchor is turned into a link, an anchor without a target leads nowhere, and a host name with an
-    invisible non-joiner after each dot is none.
+    Nothing inside an anchor is turned into a link, and an anchor without a target leads nowhere.
     """
-    if context.autoescape:
-        return Markup('<a style="color:inherit;text-decoration:none">{}</a>').format(value)
-    return value.replace(".", f".{_ZERO_WIDTH_NON_JOINER}")
+    return Markup('<a style="color:inherit;text-decoration:none">{}</a>').format(value)

@@ -21,6 +21,8 @@ from sydent_py.errors import (
 
 bp = Blueprint("pages", __name__, template_folder="templates")
 
+TEMPLATES = ("confirm.html", "confirmed.html", "problem.html")
+
 # What to do next, by what went wrong; a link carries nothing that the person could mend by hand.
 _PROBLEMS = {
     NoValidSession: ("This link is not valid any more", "If you asked more than once, open the link in the newest mail."),

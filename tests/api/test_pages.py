@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from sydent_py.settings import ConfigurationError
 from tests.conftest import Launch
 from tests.driver import SECRET, Driver, mailed_token
 
@@ -157,6 +158,22 @@ def test_the_link_counts_guesses_like_the_client(api: Driver) -> None:
     for _ in range(5):
         open_link(api, sid, "wrong")
     assert open_link(api, sid, mailed).status_code == 400
+
+
+def test_an_operator_replaces_a_page(launch: Launch, tmp_path) -> None:
+    (tmp_path / "own" / "pages").mkdir(parents=True)
+    (tmp_path / "own" / "pages" / "confirmed.html").write_text("Welcome, {{ address }}")
+    api = launch(email={"templates_dir": tmp_path / "own"})
+    api.start(api.register())
+    page = api.request("GET", path_of(api.mailbox.link())).text
+    assert press(api, page).text == "Welcome, alice@example.org"
+
+
+def test_a_broken_page_stops_the_start_and_is_named(launch: Launch, tmp_path) -> None:
+    (tmp_path / "own" / "pages").mkdir(parents=True)
+    (tmp_path / "own" / "pages" / "confirmed.html").write_text("{% if %}")
+    with pytest.raises(ConfigurationError, match=r"confirmed\.html"):
+        launch(email={"templates_dir": tmp_path / "own"})
 
 
 def test_links_follow_the_path_the_server_is_published_under(launch: Launch) -> None:

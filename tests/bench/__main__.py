@@ -44,7 +44,7 @@ QUICK_SHARE = 10
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here too.")
 @click.option("--cache", type=click.Path(path_type=Path), default=ROOT / ".bench", help="Where databases are kept.")
 def main(
-    bindings: int | None, databases: tuple[str, ...], rounds: int | None, quick: bool, json_file: Path | None, cache: Path
+    *, bindings: int | None, databases: tuple[str, ...], rounds: int | None, quick: bool, json_file: Path | None, cache: Path
 ) -> None:
     """Measure the server against a raw index probe of the same keys in the same database."""
     bindings = bindings or (QUICK_BINDINGS if quick else 1_000_000)

@@ -81,7 +81,7 @@ def drive(plan: Plan, port: int, connections: int, servers: Sequence[int], backe
         latencies_s = _exchange(selector, list(enumerate(requests)), answers)
         elapsed_s = time.perf_counter() - started_s
         load = Load(elapsed_s, latencies_s, cpu_s(servers) - before_s[0], cpu_s(backends) - before_s[1])
-    _check(plan, answers)
+    check(plan, answers)
     return load
 
 
@@ -110,7 +110,8 @@ def _send_next(exchange: Exchange, remaining: Iterator[tuple[int, bytes]]) -> No
         exchange.send(*following)
 
 
-def _check(plan: Plan, answers: Sequence[bytes]) -> None:
+def check(plan: Plan, answers: Sequence[bytes]) -> None:
+    """``WrongAnswer`` unless every answer is 200 and says what is in the database."""
     for query, answer in zip(plan.queries(), answers, strict=True):
         head, _, body = answer.partition(_END_OF_HEAD)
         if not head.startswith(b"HTTP/1.1 200 ") or not plan.answer_is_right(query, body):

@@ -159,6 +159,12 @@ class TestRedirects:
         assert find("hs.example") == NOT_DELEGATED
         assert len(homeserver.requests) == 6
 
+    def test_one_that_leaves_https_is_not_followed(self, find: Find, homeserver: FakeHomeserver) -> None:
+        homeserver.routes[WELL_KNOWN] = redirect(f"http://hs.example:{homeserver.port}/elsewhere")
+        homeserver.routes["/elsewhere"] = answer('{"m.server": "matrix.hs.example:443"}')
+        assert find("hs.example") == NOT_DELEGATED
+        assert len(homeserver.requests) == 1
+
     def test_one_to_another_host_is_verified_for_that_host(
         self, find: Find, homeserver: FakeHomeserver, authority: CertificateAuthority, dns: FakeDns
     ) -> None:

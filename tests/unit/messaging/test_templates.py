@@ -12,7 +12,6 @@ from tests.fakes.mailbox import Mailbox, link_in
 
 ALICE = ThreePid.email("alice@example.org")
 LINK = "https://id.example.org/confirm?sid=abc&token=-def_"
-ZWNJ = "\u200c"
 
 
 def render(templates: Templates, brand: str | None = None, **changes: object) -> Mail:
@@ -61,7 +60,7 @@ def test_the_mail_says_who_asked_what_it_is_about_how_long_and_what_to_do_otherw
     assert mail.to == ALICE
     assert mail.subject == "Confirm your email address for id.example.org"
     words = Words(mail.html)
-    for text in (mail.text.replace(ZWNJ, ""), words.text):
+    for text in (mail.text, words.text):
         for part in ("@alice:example.org", "alice@example.org", "id.example.org", LINK, "24 hours", "press the button"):
             assert part in text
         assert "If you did not ask for this, you can ignore this mail; nothing will change." in text
@@ -92,12 +91,6 @@ def test_a_hostile_user_id_is_shown_and_does_nothing(user_id: str) -> None:
     assert "img" not in words.tags
     assert f'text-decoration:none">{user_id[:1]}' in mail.html, "inside an anchor without a target, no client makes a link"
     assert link_in(mail.text) == LINK
-
-
-def test_no_host_name_that_a_stranger_chose_survives_in_the_text_part() -> None:
-    text = render(Templates(), user_id="@www.evil.example/claim:evil.example").text
-    assert "evil.example" not in text
-    assert f"@www.{ZWNJ}evil.{ZWNJ}example/claim:evil.{ZWNJ}example" in text
 
 
 def test_an_operator_replaces_one_file_and_keeps_the_others(tmp_path: Path) -> None:
