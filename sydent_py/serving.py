@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
+from selectors import EVENT_READ
 from typing import Any
 
 import structlog
@@ -18,7 +20,7 @@ from sydent_py.services import build
 from sydent_py.settings import Settings
 
 # How long a client may take to send one request. A thread reads it, and threads are few.
-READ_TIMEOUT_S = 15.0
+READ_TIMEOUT_S = 10.0
 KEEPALIVE_S = 20
 GRACEFUL_TIMEOUT_S = 30
 HEARTBEAT_TIMEOUT_S = 60
@@ -38,9 +40,28 @@ class Worker(ThreadWorker):
         self._reading: dict[TConn, float] = {}
         super().init_process()
 
-    def handle(self, conn: TConn) -> Any:
-        """Read and answer one request; while it is being read, its deadline runs."""
+    def accept(self, listener: Any) -> None:
+        """Take a connection; until its first byte arrives it waits with the poller, and in no thread."""
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another worker was faster, or the client has gone
+        conn = TConn(self.cfg, sock, address, listener.getsockname())
+        self.nr_conns += 1
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        self.poller.register(sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Queue a connection for a thread. Its deadline runs from here, so that slow senders do not take turns.
+
+        What has arrived by then is read and answered all the same.
+        """
         self._reading[conn] = self._clock.monotonic_s() + READ_TIMEOUT_S
+        super().enqueue_req(conn)
+
+    def handle(self, conn: TConn) -> Any:
+        """Read and answer one request."""
         try:
             return super().handle(conn)
         finally:

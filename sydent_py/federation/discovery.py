@@ -54,10 +54,10 @@ class Discovery:
             return []
 
 
-def system_resolver() -> Resolver:
+def system_resolver(configuration: str = "/etc/resolv.conf") -> Resolver:
     """A resolver that uses the system's name servers; without any, every lookup fails at once."""
     try:
-        return Resolver()
+        return Resolver(configuration)
     except NoResolverConfiguration:
         return Resolver(configure=False)
 

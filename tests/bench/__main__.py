@@ -3,9 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,25 +13,25 @@ import click
 from tests.bench.build import dataset
 from tests.bench.client import Load, drive
 from tests.bench.probe import Floor, probe
-from tests.bench.report import Result, summarize
+from tests.bench.report import Figures, Result, summarize
 from tests.bench.server import Running, serve
 from tests.bench.work import LOOKUP, Dataset, Plan, Work
 
 ROOT = Path(__file__).parents[2]
 DATABASES = ("sqlite", "postgresql")
 CONNECTIONS = (1, 16)
-# So many that every round costs the server half a second or more.
+# So many that every round costs the server about half a second.
 WORKS = (
-    Work("GET /versions", 2000),
-    Work("GET /account", 1500),
-    Work(LOOKUP, 1500, 1),
-    Work(LOOKUP, 700, 100),
-    Work(LOOKUP, 150, 1000),
+    Work("GET /versions", 1500),
+    Work("GET /account", 1200),
+    Work(LOOKUP, 1000, 1),
+    Work(LOOKUP, 400, 100),
+    Work(LOOKUP, 100, 1000),
 )
-ROUNDS = 7
+ROUNDS = 5
 QUICK_BINDINGS = 10_000
 QUICK_ROUNDS = 2
-QUICK_SHARE = 10
+QUICK_SHARE = 20
 
 
 @click.command()
@@ -51,10 +49,13 @@ def main(
     rounds = rounds or (QUICK_ROUNDS if quick else ROUNDS)
     works = [Work(work.target, work.requests // (QUICK_SHARE if quick else 1), work.hashes) for work in WORKS]
     results = []
-    for kind in databases:
-        with dataset(kind, bindings, cache.resolve()) as (data, config), serve(config, data.url) as server:
-            results.append(_measure(kind, data, server, works, rounds))
-        click.echo("\n".join(["", *results[-1].lines()]))
+    # The client and the probe take turns in a process of their own, started from nothing.
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as outside:
+        for kind in databases:
+            with dataset(kind, bindings, cache.resolve()) as (data, config), serve(config, data.url) as server:
+                figures = _measure(data, server, works, rounds, outside)
+                results.append(Result(f"{kind}, {bindings:,} bindings", figures, server.memory_mb()))
+            click.echo("\n".join(["", *results[-1].lines()]))
     if json_file:
         machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
         text = json.dumps(
@@ -63,26 +64,17 @@ def main(
         json_file.write_text(text + "\n")
 
 
-def _measure(kind: str, data: Dataset, server: Running, works: list[Work], rounds: int) -> Result:
+def _measure(data: Dataset, server: Running, works: list[Work], rounds: int, outside: Executor) -> list[Figures]:
     cells = list(product(works, CONNECTIONS))
     taken: dict[tuple[Work, int], list[tuple[Load, Floor | None]]] = {cell: [] for cell in cells}
-    with _process() as client, _process() as prober:
-        # Round 0 opens the server's connections and fills its caches; nobody counts it.
-        for number, (work, connections) in product(range(rounds + 1), cells):
-            plan = Plan(work, data, f"{number}/{work.name}/{connections}")
-            load = client.submit(drive, plan, server.port, connections, server.processes(), server.backends()).result()
-            floor = prober.submit(probe, plan).result() if work.hashes else None
-            if number:
-                taken[work, connections].append((load, floor))
-    figures = [summarize(work, connections, taken[work, connections]) for work, connections in cells]
-    return Result(f"{kind}, {data.bindings:,} bindings", figures, server.memory_mb())
-
-
-@contextmanager
-def _process() -> Iterator[ProcessPoolExecutor]:
-    """One process of its own, started from nothing."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        yield pool
+    # Round 0 opens the server's connections and fills its caches; nobody counts it.
+    for number, (work, connections) in product(range(rounds + 1), cells):
+        plan = Plan(work, data, f"{number}/{work.name}/{connections}")
+        load = outside.submit(drive, plan, server.port, connections, server.processes(), server.backends()).result()
+        floor = outside.submit(probe, plan).result() if work.hashes else None
+        if number:
+            taken[work, connections].append((load, floor))
+    return [summarize(work, connections, taken[work, connections]) for work, connections in cells]
 
 
 if __name__ == "__main__":

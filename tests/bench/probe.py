@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sydent_py.sealing import Sealer
 from tests.bench.client import WrongAnswer
 from tests.bench.cpu import cpu_s
-from tests.bench.work import Plan
+from tests.bench.work import Plan, queries
 
 GENERATION = 1
 # PostgreSQL plans a prepared statement anew until the sixth time.
@@ -33,8 +33,8 @@ class Floor:
 def probe(plan: Plan) -> Floor:
     """Select the keys of every request of ``plan``, one statement each; ``WrongAnswer`` if they are not what is bound."""
     sealer = Sealer(plan.dataset.sealing_key)
-    queries = [dict(zip(sealer.lookup_keys(query), query.values(), strict=True)) for query in plan.queries()]
-    keys = [list(query) for query in queries]
+    bound = [dict(zip(sealer.lookup_keys(query), query.values(), strict=True)) for query in queries(plan)]
+    keys = [list(query) for query in bound]
     with closing(_connect(plan.dataset.url)) as connection:
         is_sqlite = isinstance(connection, sqlite3.Connection)
         select = _sqlite(connection) if is_sqlite else _postgresql(connection)
@@ -44,7 +44,7 @@ def probe(plan: Plan) -> Floor:
         before_s = cpu_s([getpid()]), cpu_s(backends)
         found = [select(some) for some in keys]
         floor = Floor(cpu_s([getpid()]) - before_s[0], cpu_s(backends) - before_s[1])
-    for query, rows in zip(queries, found, strict=True):
+    for query, rows in zip(bound, found, strict=True):
         if dict(rows) != {key: user for key, user in query.items() if user is not None}:
             raise WrongAnswer("The raw probe found something else than what is bound.")
     return floor

@@ -1,6 +1,7 @@
 """The server under test: the real command, with one worker."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def serve(config: Path, database_url: str) -> Iterator[Running]:
         _wait_until_ready(process, port, log)
         yield Running(process.pid, port, database_url)
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         process.wait(STOP_TIMEOUT_S)
 
 

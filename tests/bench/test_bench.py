@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.client import WrongAnswer, check
-from tests.bench.work import LOOKUP, Dataset, Plan, Work
+from tests.bench.work import LOOKUP, Dataset, Plan, Work, queries
 
 ROOT = Path(__file__).parents[2]
 BINDINGS = 2000
@@ -58,14 +58,13 @@ def answer(mappings: dict[str, str], status: str = "200 OK") -> bytes:
 
 
 def right_answers(plan: Plan) -> list[dict[str, str]]:
-    return [{text: user for text, user in query.items() if user is not None} for query in plan.queries()]
+    return [{text: user for text, user in query.items() if user is not None} for query in queries(plan)]
 
 
 def test_half_of_the_hashes_are_bound_and_each_request_has_its_own(plan: Plan) -> None:
-    queries = list(plan.queries())
-    assert [len(query) for query in queries] == [20] * 5
+    assert [len(query) for query in queries(plan)] == [20] * 5
     assert [len(bound) for bound in right_answers(plan)] == [10] * 5
-    assert len(set().union(*queries)) > 20
+    assert len(set().union(*queries(plan))) > 20
     check(plan, [answer(bound) for bound in right_answers(plan)])
 
 

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sydent_py.directory.peppers import lookup_hash
 from sydent_py.identifiers import ThreePid
@@ -15,6 +16,10 @@ _TARGETS = {
     "GET /account": "GET /_matrix/identity/v2/account",
     LOOKUP: "POST /_matrix/identity/v2/lookup",
 }
+
+
+Query = dict[str, str | None]
+"""Hashes, each with the user ID it is bound to."""
 
 
 @dataclass(frozen=True)
@@ -49,38 +54,42 @@ class Plan:
     dataset: Dataset
     seed: str
 
-    def queries(self) -> Iterator[dict[str, str | None]]:
-        """For every request its hashes, each with the user ID it is bound to; about half of them are bound.
-
-        They are drawn from the whole table, other ones for each request.
-        """
-        draw = random.Random(self.seed)
-        people = range(self.dataset.bindings)
-        strangers = range(self.dataset.bindings, 2 * self.dataset.bindings)
-        for _ in range(self.work.requests):
-            bound = self.work.hashes // 2 + (draw.random() < 0.5 if self.work.hashes % 2 else 0)
-            persons = draw.sample(people, bound) + draw.sample(strangers, self.work.hashes - bound)
-            draw.shuffle(persons)
-            yield {
-                lookup_hash(str(address(person)), self.dataset.pepper): user_id(person) if person in people else None
-                for person in persons
-            }
-
     def requests(self) -> list[bytes]:
         """The bytes of every request."""
-        return [_request(self.work.target, self.dataset.token, self._body(query)) for query in self.queries()]
+        return [_request(self.work.target, self.dataset.token, self._body(query)) for query in queries(self)]
 
-    def answer_is_right(self, query: dict[str, str | None], answer: bytes) -> bool:
+    def answer_is_right(self, query: Query, answer: bytes) -> bool:
         """Whether ``answer`` is what the server has to say to ``query``."""
         value = json.loads(answer)
         if self.work.target == LOOKUP:
             return bool(value == {"mappings": {text: user for text, user in query.items() if user is not None}})
         return "versions" in value or value == {"user_id": CALLER}
 
-    def _body(self, query: dict[str, str | None]) -> bytes:
+    def _body(self, query: Query) -> bytes:
         if self.work.target != LOOKUP:
             return b""
         return json.dumps({"algorithm": "sha256", "pepper": self.dataset.pepper, "addresses": list(query)}).encode()
+
+
+@lru_cache(maxsize=1)
+def queries(plan: Plan) -> Sequence[Query]:
+    """What every request of ``plan`` asks, drawn from the whole table; about half of the hashes are bound.
+
+    The last plan is kept, because the server and the probe get the same.
+    """
+    draw = random.Random(plan.seed)
+    hashes, bindings = plan.work.hashes, plan.dataset.bindings
+    drawn = []
+    for _ in range(plan.work.requests):
+        bound = hashes // 2 + (hashes % 2 and draw.randrange(2))
+        persons = draw.sample(range(bindings), bound) + draw.sample(range(bindings, 2 * bindings), hashes - bound)
+        draw.shuffle(persons)
+        drawn.append({_hash(person, plan): user_id(person) if person < bindings else None for person in persons})
+    return drawn
+
+
+def _hash(person: int, plan: Plan) -> str:
+    return lookup_hash(str(address(person)), plan.dataset.pepper)
 
 
 CALLER = "@caller:example.org"

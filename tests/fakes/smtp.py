@@ -48,7 +48,7 @@ class SmtpServer:
         self._starttls = starttls
         self._tls = tls
         self._login = login
-        self._refuse = refuse
+        self.refuse = refuse
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -81,7 +81,7 @@ class SmtpServer:
 
     def _protocol(self) -> SMTP:
         return SMTP(
-            _Hooks(self.received, self._refuse, always_encrypted=self._tls is not None),
+            _Hooks(self.received, self.refuse, always_encrypted=self._tls is not None),
             hostname="mail.example.org",
             tls_context=self._starttls,
             require_starttls=self._starttls is not None,

@@ -1,5 +1,6 @@
 """The real server: gunicorn workers in processes of their own, a TLS homeserver, and a mail server."""
 
+import contextlib
 import json
 import os
 import signal
@@ -69,10 +70,8 @@ class IdentityServer:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Signal the whole process group where it is still there; the exit status."""
         if how == signal.SIGKILL:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, how)
-            except ProcessLookupError:
-                pass
         elif self.process.poll() is None:
             self.process.send_signal(how)
         return self.process.wait(30)

@@ -42,7 +42,8 @@ def lookup(server: IdentityServer, token: str, address: str) -> dict[str, str]:
     body = {"algorithm": "sha256", "pepper": details["lookup_pepper"], "addresses": [key]}
     status, answer = server.post("/lookup", body, token)
     assert status == 200, answer
-    return {address: mxid for found, mxid in answer["mappings"].items() if found == key}
+    mappings = answer["mappings"]
+    return {address: mappings[key]} if key in mappings else {}
 
 
 def register(server: IdentityServer, homeserver: FakeHomeserver, localpart: str) -> str:
@@ -203,7 +204,7 @@ def test_a_mail_server_that_is_down_is_told_and_may_be_retried(
     server: IdentityServer, homeserver: FakeHomeserver, smtp: SmtpServer
 ) -> None:
     token = register(server, homeserver, "alice")
-    smtp._refuse = "451 later"
+    smtp.refuse = "451 later"
     smtp_error = request_token(server, token, "alice@example.org")
     assert (smtp_error[0], smtp_error[1]["errcode"]) == (400, "M_EMAIL_SEND_ERROR")
 
@@ -226,9 +227,8 @@ def test_homeservers_that_cannot_be_asked_look_alike(server: IdentityServer, hom
         "169.254.169.254",
         f"127.0.0.2:{homeserver.port}",
     ]
-    answers = []
-    for name in names:
-        answers.append(server.post("/account/register", {**homeserver.openid_token("alice"), "matrix_server_name": name}))
+    token = homeserver.openid_token("alice")
+    answers = [server.post("/account/register", {**token, "matrix_server_name": name}) for name in names]
     assert {status for status, _ in answers} == {502}
     assert len({json.dumps(answer) for _, answer in answers}) == 1
     assert answers[0][1]["errcode"] == "M_UNKNOWN"

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sydent_py.files import KeyFileError
-from sydent_py.sealing import Sealer, SealBroken, create_key_file, read_key_file
+from sydent_py.sealing import SealBroken, Sealer, create_key_file, read_key_file
 
 SEALER = Sealer(bytes(32))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

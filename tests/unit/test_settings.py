@@ -68,7 +68,7 @@ def test_unknown_environment_variables_are_refused(tmp_path, monkeypatch) -> Non
     with pytest.raises(ConfigurationError, match="SYDENT_PY_SERVRE__NAME"):
         configured(tmp_path, "", SYDENT_PY_SERVRE__NAME="x")
     monkeypatch.setenv("SYDENT_PY_SERVER__NAEM", "x")
-    with pytest.raises(ConfigurationError, match="server.naem"):
+    with pytest.raises(ConfigurationError, match=r"server\.naem"):
         load(None)
 
 

@@ -16,8 +16,8 @@ SCALARS = (
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text('abcü"\\', max_size=5), inner))
 
 
-@given(VALUES, st.booleans())
-def test_every_storable_value_comes_back_as_it_was_written(value: object, ascii_only: bool) -> None:
+@given(value=VALUES, ascii_only=st.booleans())
+def test_every_storable_value_comes_back_as_it_was_written(*, value: object, ascii_only: bool) -> None:
     assert strict_json.parse(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from sqlalchemy import MetaData, select, text
+from sqlalchemy import MetaData, event, select, text
 
 from sydent_py.bindings.bind import Bindings
 from sydent_py.database import Base, Database
@@ -132,8 +132,6 @@ def test_a_lookup_is_answered_by_primary_key(api: Driver) -> None:
 
 
 def test_the_budget_costs_one_statement(api: Driver) -> None:
-    from sqlalchemy import event
-
     token = api.register()
     api.lookup(token, "a@example.org")
     seen: list[str] = []

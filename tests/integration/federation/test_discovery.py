@@ -3,12 +3,13 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from dns.resolver import Resolver
 
 from sydent_py.clock import Deadline, SystemClock
-from sydent_py.federation.discovery import Discovery
+from sydent_py.federation.discovery import Discovery, system_resolver
 from sydent_py.federation.transport import Destination, Reason, RequestFailed, Transport
 from sydent_py.federation.well_known import WellKnown
 from sydent_py.identifiers import ServerName
@@ -226,9 +227,14 @@ class TestSrv:
             ("_matrix._tcp.hs.example", "SRV"),
         ]
 
-    def test_without_name_servers_there_are_no_records(self, discovery: Discovery, soon: Deadline) -> None:
+    @pytest.mark.parametrize("configuration", [None, "", "nonsense"])
+    def test_without_name_servers_there_are_no_records(
+        self, discovery: Discovery, soon: Deadline, tmp_path: Path, configuration: str | None
+    ) -> None:
+        if configuration is not None:
+            (tmp_path / "resolv.conf").write_text(configuration)
+        without = Discovery(discovery.well_known, system_resolver(str(tmp_path / "resolv.conf")))
         started_s = time.monotonic()
-        without = Discovery(discovery.well_known, Resolver(configure=False))
         assert without.destinations(ServerName.parse("hs.example"), soon) == NOT_DELEGATED
         assert time.monotonic() - started_s < 1
 

@@ -60,6 +60,12 @@ class TestRequest:
             "Connection": "close",
         }
 
+    def test_the_host_header_is_the_destinations(
+        self, transport: Transport, homeserver: FakeHomeserver, soon: Deadline
+    ) -> None:
+        transport.get([Destination("127.0.0.1", homeserver.port, "named.example:1234", "hs.example")], "/", soon)
+        assert homeserver.requests[0][1].get_all("Host") == ["named.example:1234"]
+
     def test_cookies_are_not_kept(self, get, homeserver: FakeHomeserver) -> None:
         get(answer("{}", headers={"Set-Cookie": "a=b"}))
         get(answer("{}"))
