@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.clock import Clock
-from sydent_py.database import Base, Database, insert
+from sydent_py.database import Base, Connection, Database, insert
 from sydent_py.errors import LimitExceeded
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, Limits
@@ -87,10 +87,10 @@ class DatabaseStorage(Storage):
         with self._database.autocommit() as db:
             db.execute(delete(Counter).where(Counter.key == key))
 
-    def forget_expired(self) -> int:
-        """Delete the windows that have closed; how many there were."""
-        with self._database.autocommit() as db:
-            return db.execute(delete(Counter).where(Counter.expires_at_ms <= self._clock.now_ms())).rowcount
+
+def forget_expired(db: Connection, now_ms: int) -> None:
+    """Delete the windows that have closed."""
+    db.execute(delete(Counter).where(Counter.expires_at_ms <= now_ms))
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,13 @@ class Services:
         with self.database.autocommit() as db:
             return schema.is_current(db)
 
+    def forget_expired(self) -> None:
+        """Delete what has run out: validation sessions, rate limit windows, and the lookup budgets of past days."""
+        with self.database.begin() as db:
+            self.validation.sessions.forget_expired(db)
+            self.lookup.forget_expired(db)
+            rate_limits.forget_expired(db, self.lookup.clock.now_ms())
+
     def close(self) -> None:
         """Let go of the database."""
         self.database.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from sydent_py import services
+from sydent_py.app import create_app
 from sydent_py.sealing import create_key_file as create_sealing_key_file
 from sydent_py.serving import Server
 from sydent_py.settings import ConfigurationError, Settings, load
@@ -17,7 +18,11 @@ def serve(config: Path | None) -> None:
     """Run the server; with no configuration at all, on embedded defaults in ./data."""
     settings = load(config)
     set_up(settings)
-    services.build(settings).close()
+    # In this process first, because what does not fit together is told here in one line, and by workers in many.
+    built = services.build(settings)
+    create_app(built)
+    built.forget_expired()
+    built.close()
     Server(settings, when_ready=lambda: click.echo(_welcome(settings, config), err=True)).run()
 
 

@@ -66,6 +66,10 @@ class Lookup:
             found = models.find(db, generation, keys)
         return {address: found[key] for address, key in zip(addresses, keys, strict=True) if key in found} if found else {}
 
+    def forget_expired(self, db: Connection) -> None:
+        """Delete the budgets of days that are over."""
+        models.forget_budgets_before(db, self.clock.now_ms() // DAY_MS)
+
     def _generation(self, algorithm: str, pepper: str) -> int:
         try:
             return self.peppers.generation(pepper)

@@ -141,6 +141,6 @@ def spend(db: Connection, account: Allowance, homeserver: Allowance, day: int, a
     return db.execute(_SPEND, parameters).rowcount > 0
 
 
-def forget_budgets_before(db: Connection, day: int) -> int:
-    """Delete the counters of earlier days; how many there were."""
-    return db.execute(delete(LookupBudget).where(LookupBudget.day < day)).rowcount
+def forget_budgets_before(db: Connection, day: int) -> None:
+    """Delete the counters of earlier days."""
+    db.execute(delete(LookupBudget).where(LookupBudget.day < day))

@@ -25,7 +25,7 @@ TIMEOUT_S = 3.0
 MIN_LIFETIME_S = 5 * 60
 DEFAULT_LIFETIME_S = 24 * 60 * 60
 MAX_LIFETIME_S = 48 * 60 * 60
-MIN_FAILURE_LIFETIME_S = 10 * 60
+MIN_FAILURE_LIFETIME_S = 60
 MAX_FAILURE_LIFETIME_S = 60 * 60
 MAX_NAMES = 1000
 
@@ -132,7 +132,7 @@ def _stated_lifetime_s(headers: "Message[str, str]", now_ms: int) -> float:
 
 
 def _failure_lifetime_s(last: Delegation | None) -> float:
-    """Ten minutes, then twice as long with every failure in a row, up to an hour."""
+    """A minute, then twice as long with every failure in a row, up to an hour."""
     if last is None or last.to is not None:
         return MIN_FAILURE_LIFETIME_S
     return min(MAX_FAILURE_LIFETIME_S, 2 * last.lifetime_s)

@@ -119,6 +119,6 @@ def spend(db: Connection, sid: str, now_ms: int) -> bool:
     return db.execute(statement.values(spent_at_ms=now_ms)).rowcount == 1
 
 
-def forget_before(db: Connection, oldest_ms: int) -> int:
-    """Delete the sessions that were last modified before ``oldest_ms``; how many there were."""
-    return db.execute(delete(Session).where(Session.modified_at_ms < oldest_ms)).rowcount
+def forget_before(db: Connection, oldest_ms: int) -> None:
+    """Delete the sessions that were last modified before ``oldest_ms``."""
+    db.execute(delete(Session).where(Session.modified_at_ms < oldest_ms))

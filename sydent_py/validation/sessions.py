@@ -75,6 +75,10 @@ class Sessions:
         """Sessions modified before this moment have expired."""
         return self.clock.now_ms() - LIFETIME_MS
 
+    def forget_expired(self, db: Connection) -> None:
+        """Delete the sessions that nobody can use any more, a day after they expired: until then they are told apart."""
+        models.forget_before(db, self.oldest_ms() - LIFETIME_MS)
+
     def threepid(self, session: Any) -> ThreePid:
         """The address of a session."""
         return ThreePid(session.medium, self.sealer.unseal(session.address, "validation_sessions.address"))

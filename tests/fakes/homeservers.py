@@ -1,7 +1,7 @@
 """Homeservers without a network: who a token belongs to is written in the token."""
 
 from sydent_py.errors import Unauthorized
-from sydent_py.federation.transport import RequestFailed
+from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.identifiers import ServerName, UserId
 
 
@@ -10,7 +10,7 @@ class FakeHomeservers:
 
     def userinfo(self, server: ServerName, access_token: str) -> UserId:
         if server.text == "down.test":
-            raise RequestFailed("unreachable")
+            raise RequestFailed(Reason.UNREACHABLE)
         if not access_token.startswith("@"):
             raise Unauthorized
         return UserId.parse(access_token)

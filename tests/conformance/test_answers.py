@@ -1,0 +1,177 @@
+"""Answers against the specification's OpenAPI, which is read where it lies and never copied.
+
+``SYDENT_PY_SPEC`` names the folder; without it and without ``../shared/spec`` these tests are skipped, loudly.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+from werkzeug.test import TestResponse
+
+from tests.conftest import Launch
+from tests.driver import SECRET, Driver, openid_token
+
+ROOT = Path(os.environ.get("SYDENT_PY_SPEC") or Path(__file__).parents[3] / "shared" / "spec") / "data"
+PREFIX = "/_matrix/identity"
+TERMS = """
+[policies.privacy_policy]
+version = "1.2"
+[policies.privacy_policy.en]
+name = "Privacy policy"
+url = "https://id.test/privacy-1.2-en.html"
+"""
+# Of later chapters of this server's own history.
+NOT_BUILT_YET = {
+    ("get", "/v2/pubkey/ephemeral/isvalid"),
+    ("post", "/v2/sign-ed25519"),
+    ("post", "/v2/store-invite"),
+    ("post", "/v2/validate/msisdn/requestToken"),
+    ("post", "/v2/validate/msisdn/submitToken"),
+    ("get", "/v2/validate/msisdn/submitToken"),
+}
+
+pytestmark = pytest.mark.skipif(
+    not ROOT.is_dir(), reason=f"THE SPECIFICATION IS NOT AT {ROOT}: no answer was checked against it"
+)
+
+
+class Specification:
+    """The operations of the Identity Service API, and a check of one answer against its operation."""
+
+    def __init__(self) -> None:
+        self.operations: dict[tuple[str, str], dict[str, Any]] = {}
+        self.files: dict[tuple[str, str], Path] = {}
+        for path in sorted((ROOT / "api" / "identity").glob("*.yaml")):
+            document = yaml.safe_load(path.read_text())
+            base = document["servers"][0]["variables"]["basePath"]["default"].removeprefix(PREFIX)
+            for route, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    self.operations[method, base + route] = operation
+                    self.files[method, base + route] = path
+        self._registry: Registry[Any] = Registry(retrieve=self._retrieve)  # type: ignore[call-arg]
+
+    @staticmethod
+    def _retrieve(uri: str) -> Resource[Any]:
+        document = yaml.safe_load(Path(uri.removeprefix("file://")).read_text())
+        return Resource(contents=document, specification=DRAFT202012)
+
+    def check(self, method: str, route: str, answer: TestResponse) -> None:
+        """The status is one the operation documents, and the body has the form it gives for it."""
+        responses = self.operations[method, route]["responses"]
+        assert str(answer.status_code) in responses, f"{method} {route} answered {answer.status_code}: {answer.text}"
+        assert answer.mimetype == "application/json"
+        content = responses[str(answer.status_code)].get("content", {}).get("application/json")
+        if content is None:
+            return
+        base = self.files[method, route].as_uri()
+        schema = _absolute(content["schema"], base)
+        Draft202012Validator(schema, registry=self._registry).validate(answer.get_json())
+
+
+def _absolute(schema: Any, base: str) -> Any:
+    if isinstance(schema, dict):
+        return {key: urljoin(base, value) if key == "$ref" else _absolute(value, base) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_absolute(item, base) for item in schema]
+    return schema
+
+
+@pytest.fixture(scope="module")
+def specification() -> Specification:
+    return Specification()
+
+
+@pytest.fixture
+def engine() -> str:
+    return "sqlite"
+
+
+def test_every_operation_has_a_route_or_is_known_to_be_missing(specification: Specification, api: Driver) -> None:
+    routes = {
+        (method.lower(), rule.rule.removeprefix(PREFIX).replace("<key_id>", "{keyId}"))
+        for rule in api.app.url_map.iter_rules()
+        for method in rule.methods or ()
+    }
+    assert set(specification.operations) - routes == NOT_BUILT_YET
+
+
+def answers(api: Driver) -> Iterator[tuple[str, str, TestResponse]]:
+    """Every answer and refusal of the main job, with the operation it belongs to."""
+    yield "get", "/versions", api.request("GET", "/_matrix/identity/versions")
+    yield "get", "/v2", api.get("")
+    registered = api.post("/account/register", openid_token("@alice:hs.test"))
+    yield "post", "/v2/account/register", registered
+    token = registered.get_json()["token"]
+    yield "get", "/v2/account", api.get("/account", token)
+    yield "get", "/v2/terms", api.get("/terms")
+    yield from lookups(api, token)
+    yield from bindings(api, token)
+    yield "get", "/v2/pubkey/{keyId}", api.get("/pubkey/ed25519:0")
+    yield "get", "/v2/pubkey/{keyId}", api.get("/pubkey/ed25519:none")
+    yield "get", "/v2/pubkey/isvalid", api.get("/pubkey/isvalid", public_key="none")
+    yield "post", "/v2/terms", api.post("/terms", {"user_accepts": ["https://id.test/x"]}, token)
+    yield "post", "/v2/account/logout", api.request("POST", "/_matrix/identity/v2/account/logout", token)
+    yield "post", "/v2/account/logout", api.request("POST", "/_matrix/identity/v2/account/logout", token)
+
+
+def lookups(api: Driver, token: str) -> Iterator[tuple[str, str, TestResponse]]:
+    yield "get", "/v2/hash_details", api.get("/hash_details", token)
+    body = {"algorithm": "sha256", "pepper": api.pepper(token), "addresses": ["x"]}
+    yield "post", "/v2/lookup", api.post("/lookup", body, token)
+    yield "post", "/v2/lookup", api.post("/lookup", {**body, "pepper": "old"}, token)
+    yield "post", "/v2/lookup", api.post("/lookup", {**body, "algorithm": "rot13"}, token)
+
+
+def bindings(api: Driver, token: str) -> Iterator[tuple[str, str, TestResponse]]:
+    request_token, submit = "/v2/validate/email/requestToken", "/v2/validate/email/submitToken"
+    yield "post", request_token, api.request_token(token, "nonsense")
+    started = api.request_token(token)
+    yield "post", request_token, started
+    sid = started.get_json()["sid"]
+    mailed = api.mailbox.link().rpartition("token=")[2]
+    validated = "/v2/3pid/getValidated3pid"
+    yield "get", validated, api.get("/3pid/getValidated3pid", token, sid=sid, client_secret=SECRET)
+    yield "get", validated, api.get("/3pid/getValidated3pid", token, sid="none", client_secret=SECRET)
+    yield "post", "/v2/3pid/bind", api.bind(token, sid)
+    yield "post", submit, api.submit(token, sid, "wrong")
+    yield "post", submit, api.submit(token, sid, mailed)
+    yield "get", validated, api.get("/3pid/getValidated3pid", token, sid=sid, client_secret=SECRET)
+    yield "post", "/v2/3pid/bind", api.bind(token, sid)
+    yield "post", "/v2/3pid/bind", api.bind(token, "none")
+    yield "post", "/v2/3pid/unbind", api.unbind(token, sid, "other@example.org")
+    yield "post", "/v2/3pid/unbind", api.unbind(token, sid)
+    api.mailbox.broken = True
+    yield "post", request_token, api.request_token(token, "broken@example.org")
+
+
+def test_answers_have_the_form_the_specification_gives_them(specification: Specification, api: Driver) -> None:
+    checked = set()
+    for method, route, answer in answers(api):
+        specification.check(method, route, answer)
+        checked.add((method, route))
+    human = {("get", "/v2/validate/email/submitToken")}
+    assert checked | human | NOT_BUILT_YET == set(specification.operations)
+
+
+def test_terms_have_the_form_the_specification_gives_them(
+    specification: Specification, launch: Launch, tmp_path: Path
+) -> None:
+    (tmp_path / "terms.toml").write_text(TERMS)
+    api = launch(terms={"file": tmp_path / "terms.toml"})
+    specification.check("get", "/v2/terms", api.get("/terms"))
+    token = api.register()
+    for method, route, answer in (
+        ("get", "/v2/account", api.get("/account", token)),
+        ("post", "/v2/3pid/bind", api.bind(token, "none")),
+        ("post", "/v2/validate/email/requestToken", api.request_token(token)),
+    ):
+        assert answer.status_code == 403
+        specification.check(method, route, answer)
