@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from alembic.util import CommandError
+from sqlalchemy.exc import OperationalError
+
 from sydent_py import rate_limits, schema, sealing, signing
 from sydent_py.accounts.authenticate import Authenticate, Logout
 from sydent_py.accounts.register import Homeservers, Register
@@ -163,6 +166,10 @@ def prepare(settings: Settings, clock: Clock | None = None) -> None:
             f"{settings.sealing_key_path} is not the sealing key that this database was made with: no address in it could be "
             "read or found. Put the right key back, or start with an empty database."
         ) from error
+    except (OperationalError, CommandError) as error:
+        where = database.url.render_as_string(hide_password=True)
+        reason = getattr(error, "orig", error)
+        raise ConfigurationError(f"The database {where} cannot be used: {reason}") from error
     finally:
         database.close()
 

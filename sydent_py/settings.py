@@ -82,7 +82,6 @@ class Server(Section):
     """``[server]``"""
 
     name: Name = "localhost"
-    aliases: tuple[Name, ...] = ()
     public_base_url: BaseUrl = "http://127.0.0.1:8090"
     bind: str = "127.0.0.1:8090"
     workers: int = Field(default=2, ge=1)

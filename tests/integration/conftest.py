@@ -32,7 +32,8 @@ def free_port() -> int:
 class IdentityServer:
     """``sydent-py serve`` with a configuration file, and a client that speaks to it."""
 
-    def __init__(self, directory: Path, sections: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, directory: Path, sections: dict[str, dict[str, Any]], command: Path = COMMAND) -> None:
+        self.command = command
         self.directory = directory
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
@@ -59,8 +60,10 @@ class IdentityServer:
 
     def start(self) -> None:
         with self.output.open("ab") as output:
-            command = [COMMAND, "--config", self.config, "serve"]
-            self.process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+            command = [self.command, "--config", self.config, "serve"]
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=output, cwd=self.directory, start_new_session=True
+            )
         deadline = time.monotonic() + 30
         while not self._is_ready():
             assert self.process.poll() is None, self.output.read_text()
