@@ -15,6 +15,9 @@ __all__ = ["Base", "Connection", "Database", "insert"]
 LOCK_TIMEOUT_MS = 10_000
 STATEMENT_TIMEOUT_MS = 30_000
 
+# Enough for the inner pages of the lookup table's tree. Its leaves are in the system's page cache, which all processes share.
+SQLITE_CACHE_KIB = 1024
+
 BIG_ID = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -71,13 +74,15 @@ class Database:
 
 
 def _sqlite_engine(url: str, pool_size: int, *, synchronous: str, **options: Any) -> Engine:
-    engine = create_engine(url, pool_size=pool_size, max_overflow=0, **options)
+    # The connection used last is used next: its cache is warm, and those that are not needed stay small.
+    engine = create_engine(url, pool_size=pool_size, max_overflow=0, pool_use_lifo=True, **options)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
         # The driver must not begin transactions of its own: see _begin_immediate.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}")
+        connection.execute(f"PRAGMA cache_size = -{SQLITE_CACHE_KIB}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -99,6 +104,7 @@ def _postgresql_engine(url: str, pool_size: int, *, synchronous_commit: str, **o
         url,
         pool_size=pool_size,
         max_overflow=0,
+        pool_use_lifo=True,
         connect_args={"options": " ".join(f"-c {name}={value}" for name, value in settings.items()), "connect_timeout": 10},
         **options,
     )

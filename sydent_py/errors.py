@@ -114,7 +114,7 @@ class SessionNotValidated(MatrixError):
 
     errcode = "M_SESSION_NOT_VALIDATED"
     status = 400
-    default_message = "This validation session has not been completed yet."
+    default_message = "This address has not been confirmed yet. Open the link in the mail, press the button, and try again."
 
 
 class SessionExpired(MatrixError):

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+import idna
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from sydent_py.errors import InvalidEmail, InvalidParam
@@ -135,6 +136,17 @@ class ThreePid:
         if medium == EMAIL:
             return cls.email(address)
         raise InvalidParam("This server knows no such medium.")
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The address as clients may write it when they hash it: as it is, and with its domain in Unicode.
+
+        They lower-case what a person typed, but turn no domain into its A-label.
+        """
+        local, _, domain = self.address.rpartition("@")
+        if self.medium != EMAIL or "xn--" not in domain:
+            return (self.address,)
+        return self.address, f"{local}@{idna.decode(domain)}"
 
     def __str__(self) -> str:
         return f"{self.address} {self.medium}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import ForeignKey, Row, delete, select, update
+from sqlalchemy import ForeignKey, Row, bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, Connection, insert
@@ -37,7 +37,12 @@ class AcceptedTerms(Base):
     url: Mapped[str] = mapped_column(primary_key=True)
 
 
-_BY_TOKEN = select(Account.user_id, Account.terms_accepted).join_from(AccessToken, Account)
+# Built once: building it takes longer than running it, and every request does.
+_BY_TOKEN = (
+    select(Account.user_id, Account.terms_accepted)
+    .join_from(AccessToken, Account)
+    .where(AccessToken.token_hash == bindparam("token_hash"))
+)
 
 
 def add_token(db: Connection, user_id: str, token_hash: bytes, now_ms: int) -> None:
@@ -48,7 +53,7 @@ def add_token(db: Connection, user_id: str, token_hash: bytes, now_ms: int) -> N
 
 def by_token(db: Connection, token_hash: bytes) -> Row[str, str | None] | None:
     """The user ID and accepted terms of the account a token belongs to."""
-    return db.execute(_BY_TOKEN.where(AccessToken.token_hash == token_hash)).one_or_none()
+    return db.execute(_BY_TOKEN, {"token_hash": token_hash}).one_or_none()
 
 
 def delete_token(db: Connection, token_hash: bytes) -> bool:

@@ -37,6 +37,8 @@ CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Origin, X-Requested-With, Content-Type, Accept, Authorization",
+    "Access-Control-Expose-Headers": "Retry-After",
+    "Access-Control-Max-Age": "7200",
 }
 
 log = structlog.get_logger(__name__)

@@ -58,10 +58,14 @@ class Peppers:
             return self._generations[pepper]
 
     def keys(self, db: Connection, threepid: ThreePid) -> list[tuple[int, bytes]]:
-        """Where ``threepid`` stands in the lookup table: (generation, key) under every pepper that answers."""
-        rows = models.peppers(db)
-        hashes = [lookup_hash(str(threepid), row["pepper"]) for row in rows]
-        return [(row["generation"], key) for row, key in zip(rows, self.sealer.lookup_keys(hashes), strict=True)]
+        """Where ``threepid`` stands in the lookup table: (generation, key) of each spelling under every pepper that answers."""
+        queries = [
+            (row["generation"], lookup_hash(f"{spelling} {threepid.medium}", row["pepper"]))
+            for row in models.peppers(db)
+            for spelling in threepid.spellings
+        ]
+        keys = self.sealer.lookup_keys(query for _, query in queries)
+        return [(generation, key) for (generation, _), key in zip(queries, keys, strict=True)]
 
     def _read(self) -> None:
         with self.database.autocommit() as db:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+import structlog
+
 from sydent_py.clock import Clock, Deadline
 from sydent_py.errors import MatrixError, Unauthorized
 from sydent_py.federation.discovery import Discovery, system_resolver
@@ -11,6 +13,8 @@ from sydent_py.federation.well_known import WellKnown
 from sydent_py.identifiers import ServerName, UserId
 from sydent_py.settings import ConfigurationError, Federation
 from sydent_py.strict_json import parse_object
+
+log = structlog.get_logger(__name__)
 
 TIMEOUT_S = 10.0
 # Common web servers refuse a request line of more than 8 KiB, so no homeserver issues a longer token.
@@ -45,6 +49,7 @@ class Homeservers:
             raise Unauthorized("The homeserver does not accept this OpenID token.")
         user_id = _subject(response)
         if user_id.server.text != server.text:
+            log.warning("homeserver.foreign_user", homeserver=str(server), user_server=str(user_id.server))
             raise Unauthorized("The homeserver vouches for a user of another server.")
         return user_id
 

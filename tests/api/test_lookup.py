@@ -54,6 +54,14 @@ def test_hashes_nobody_has_are_left_out_and_odd_ones_do_no_harm(api: Driver) -> 
     assert answer.get_json() == {"mappings": {known: "@alice:hs.test"}}
 
 
+def test_a_domain_is_found_in_unicode_and_as_its_a_label_until_it_is_unbound(api: Driver) -> None:
+    token, sid = api.bound("Ida@EXÄMPLE.org")
+    spellings = ("ida@exämple.org", "ida@xn--exmple-cua.org")
+    assert api.lookup(token, *spellings) == dict.fromkeys(spellings, "@alice:hs.test")
+    api.unbind(token, sid, "ida@exämple.org")
+    assert api.lookup(token, *spellings) == {}
+
+
 def test_an_empty_lookup_is_an_empty_answer(api: Driver) -> None:
     assert ask(api, api.register(), []).get_json() == {"mappings": {}}
 

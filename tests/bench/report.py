@@ -87,7 +87,7 @@ def summarize(work: Work, connections: int, rounds: Sequence[tuple[Load, Floor |
         connections=connections,
         requests_per_s=median(work.requests / load.elapsed_s for load in loads),
         p50_ms=1000 * median(median(load.latencies_s) for load in loads),
-        p99_ms=1000 * median(quantiles(load.latencies_s, n=100)[98] for load in loads),
+        p99_ms=1000 * median(quantiles(load.latencies_s, n=100, method="inclusive")[98] for load in loads),
         server_cpu_ms=ms * median(load.server_cpu_s for load in loads),
         backend_cpu_ms=ms * median(load.backend_cpu_s for load in loads),
         probe_cpu_ms=ms * median(floor.cpu_s for floor in floors) if floors else None,

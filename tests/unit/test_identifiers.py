@@ -88,7 +88,14 @@ def test_a_canonical_email_address_is_one_ascii_address_and_its_own_canonical_fo
     assert address.isascii()
     assert address.count("@") == 1
     assert not set(address) & set(' \t\r\n<>,;:"()[]\\\x00')
-    assert ThreePid.email(address) == threepid
+    assert {ThreePid.email(spelling) for spelling in threepid.spellings} == {threepid}
+
+
+@given(st.text("äöüéèßñçøåαβγжшщ日本語", min_size=1, max_size=8))
+def test_a_domain_in_unicode_has_two_spellings_of_one_address(label: str) -> None:
+    threepid = ThreePid.email(f"a@{label}.example.org")
+    assert threepid.spellings == (threepid.address, f"a@{label}.example.org")
+    assert {ThreePid.email(spelling) for spelling in threepid.spellings} == {threepid}
 
 
 @given(st.from_regex(r"[a-z0-9]{1,10}(\.[a-z0-9]{1,10})?", fullmatch=True), st.data())
