@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import mkstemp
 
 
 class KeyFileError(Exception):
@@ -13,13 +14,12 @@ def create_secret_file(path: Path, content: str) -> None:
 
     The content is on disk before the name is, so that a machine that dies in between leaves no empty key behind.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.link(draft, path)
+        os.link(name, path)
     finally:
-        draft.unlink()
+        Path(name).unlink()

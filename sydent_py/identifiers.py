@@ -21,6 +21,8 @@ _SERVER_NAME = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,255
 _LOCALPART = re.compile(r"[\x21-\x39\x3B-\x7E]+")
 _MAX_PORT = 65535
 _MAX_USER_ID_BYTES = 255
+# More than any address has, in any spelling; case-folding a megabyte would take a second.
+_MAX_TYPED_CHARACTERS = 320
 
 EMAIL = "email"
 MSISDN = "msisdn"
@@ -112,6 +114,8 @@ class ThreePid:
         The domain is mapped by UTS #46, never case-folded: ``straße.de`` and ``strasse.de`` are two domains. Domains are
         checked for their syntax alone, because private federations live under names that no public DNS knows.
         """
+        if len(text) > _MAX_TYPED_CHARACTERS:
+            raise InvalidEmail
         local, _, domain = text.rpartition("@")
         try:
             parsed = validate_email(

@@ -129,6 +129,6 @@ def _storage(url: str, database: Database, clock: Clock) -> Storage:
         storage = storage_from_string(url)
     except StorageConfigurationError as error:
         scheme = url.partition(":")[0]
-        raise ConfigurationError(f"limits.storage_url: {error} (install sydent-py[{scheme}]?)") from error
+        raise ConfigurationError(f"limits.storage_url: install sydent-py[{scheme}] to use this storage") from error
     assert isinstance(storage, Storage)
     return storage

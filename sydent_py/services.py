@@ -1,9 +1,10 @@
 """Every use case, built once from the settings: what the HTTP edge and the command line may call."""
 
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 
 from alembic.util import CommandError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from sydent_py import rate_limits, schema, sealing, signing
 from sydent_py.accounts.authenticate import Authenticate, Logout
@@ -21,8 +22,10 @@ from sydent_py.log.append import Log
 from sydent_py.messaging import email
 from sydent_py.messaging.email import Mailer
 from sydent_py.messaging.templates import Templates
+from sydent_py.rate_limits import RateLimits
 from sydent_py.sealing import Sealer
-from sydent_py.settings import ConfigurationError, Network, Settings, load_terms
+from sydent_py.setting_types import Network
+from sydent_py.settings import ConfigurationError, Settings, load_terms
 from sydent_py.signing import Signer
 from sydent_py.validation.request_email_token import RequestEmailToken
 from sydent_py.validation.sessions import Sessions
@@ -95,58 +98,66 @@ def build(settings: Settings, outside: Outside | None = None) -> Services:
 
     Raises ``ConfigurationError`` for keys, files or a database that do not fit together.
     """
-    sealer = _sealer(settings)
-    signer = _signer(settings)
+    sealer, signer = _sealer(settings), _signer(settings)
     outside = outside or _outside(settings, sealer)
-    database = Database(settings.database_url, pool_size=settings.server.threads)
+    clock = outside.clock
+    database = _database(settings, pool_size=settings.server.threads)
+    limits = rate_limits.build(settings.limits, database, sealer, clock)
+    peppers = Peppers(database, sealer, clock)
+    sessions = Sessions(database, sealer, clock)
     templates_dir = settings.email.templates_dir
-    limits = rate_limits.build(settings.limits, database, sealer, outside.clock)
-    peppers = Peppers(database, sealer, outside.clock)
-    sessions = Sessions(database, sealer, outside.clock)
-    terms = Terms(database, load_terms(settings.terms.file))
     return Services(
         database=database,
         signer=signer,
-        accounts=Accounts(
-            register=Register(database, outside.homeservers, limits, outside.clock),
-            authenticate=Authenticate(database, terms),
-            logout=Logout(database),
-            terms=terms,
-        ),
-        validation=Validation(
-            request_email_token=RequestEmailToken(
-                database=database,
-                sessions=sessions,
-                sealer=sealer,
-                rate_limits=limits,
-                mailer=outside.mailer,
-                templates=Templates(templates_dir),
-                server_name=settings.server.name,
-                confirm_url=f"{settings.server.public_base_url}/confirm",
-                next_link_origins=settings.validation.next_link_origins,
-            ),
-            submit_token=SubmitToken(database, sessions),
-            sessions=sessions,
-        ),
-        bindings=Bindings(database, sessions, Directory(peppers), Log(sealer, outside.clock), signer, sealer, outside.clock),
+        accounts=_accounts(settings, database, outside, limits),
+        validation=_validation(settings, sessions, outside, limits),
+        bindings=Bindings(database, sessions, Directory(peppers), Log(sealer, clock), signer, sealer, clock),
         hash_details=HashDetails(peppers, settings.lookup.algorithms),
-        lookup=Lookup(
-            database=database,
-            peppers=peppers,
-            sealer=sealer,
-            clock=outside.clock,
-            algorithms=settings.lookup.algorithms,
-            max_addresses=settings.lookup.max_addresses,
-            budgets=LookupBudgets(
-                settings.limits.enabled,
-                settings.limits.lookup_hashes_per_account,
-                settings.limits.lookup_hashes_per_homeserver,
-            ),
-        ),
+        lookup=_lookup(settings, peppers),
         server_name=settings.server.name,
         public_base_url=settings.server.public_base_url,
         trusted_proxies=settings.server.trusted_proxies,
         page_templates_dir=str(templates_dir.absolute() / "pages") if templates_dir else None,
+    )
+
+
+def _accounts(settings: Settings, database: Database, outside: Outside, limits: RateLimits) -> Accounts:
+    terms = Terms(database, load_terms(settings.terms.file))
+    register = Register(
+        database=database,
+        homeservers=outside.homeservers,
+        rate_limits=limits,
+        clock=outside.clock,
+        slots=BoundedSemaphore(max(1, settings.server.threads // 2)),
+    )
+    return Accounts(register, Authenticate(database, terms), Logout(database), terms)
+
+
+def _validation(settings: Settings, sessions: Sessions, outside: Outside, limits: RateLimits) -> Validation:
+    request_email_token = RequestEmailToken(
+        database=sessions.database,
+        sessions=sessions,
+        sealer=sessions.sealer,
+        rate_limits=limits,
+        mailer=outside.mailer,
+        templates=Templates(settings.email.templates_dir),
+        server_name=settings.server.name,
+        confirm_url=f"{settings.server.public_base_url}/confirm",
+        next_link_origins=settings.validation.next_link_origins,
+    )
+    return Validation(request_email_token, SubmitToken(sessions.database, sessions), sessions)
+
+
+def _lookup(settings: Settings, peppers: Peppers) -> Lookup:
+    limits = settings.limits
+    return Lookup(
+        database=peppers.database,
+        peppers=peppers,
+        sealer=peppers.sealer,
+        clock=peppers.clock,
+        algorithms=settings.lookup.algorithms,
+        max_addresses=settings.lookup.max_addresses,
+        budgets=LookupBudgets(limits.enabled, limits.lookup_hashes_per_account, limits.lookup_hashes_per_homeserver),
     )
 
 
@@ -157,7 +168,7 @@ def prepare(settings: Settings, clock: Clock | None = None) -> None:
     """
     clock = clock or SystemClock()
     sealer = _sealer(settings)
-    database = Database(settings.database_url, pool_size=1)
+    database = _database(settings, pool_size=1)
     try:
         schema.migrate(database)
         Peppers(database, sealer, clock).prepare()
@@ -166,12 +177,19 @@ def prepare(settings: Settings, clock: Clock | None = None) -> None:
             f"{settings.sealing_key_path} is not the sealing key that this database was made with: no address in it could be "
             "read or found. Put the right key back, or start with an empty database."
         ) from error
-    except (OperationalError, CommandError) as error:
+    except (DatabaseError, CommandError) as error:
         where = database.url.render_as_string(hide_password=True)
         reason = getattr(error, "orig", error)
         raise ConfigurationError(f"The database {where} cannot be used: {reason}") from error
     finally:
         database.close()
+
+
+def _database(settings: Settings, pool_size: int) -> Database:
+    try:
+        return Database(settings.database_url, pool_size)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError("database.url is not the URL of a database") from error
 
 
 def _sealer(settings: Settings) -> Sealer:

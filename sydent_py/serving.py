@@ -12,7 +12,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from sydent_py.api.web import CORS_HEADERS
+from sydent_py.api.web import CORS_HEADERS, MAX_BODY_BYTES, render_error
 from sydent_py.app import create_app
 from sydent_py.clock import SystemClock
 from sydent_py.errors import InvalidParam, MatrixError, TooLarge, Unknown
@@ -21,6 +21,7 @@ from sydent_py.settings import Settings
 
 # How long a client may take to send one request. A thread reads it, and threads are few.
 READ_TIMEOUT_S = 10.0
+DRAIN_TIMEOUT_S = 5.0
 KEEPALIVE_S = 20
 GRACEFUL_TIMEOUT_S = 30
 HEARTBEAT_TIMEOUT_S = 60
@@ -66,6 +67,18 @@ class Worker(ThreadWorker):
             return super().handle(conn)
         finally:
             self._reading.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Say that the connection ends where it will, because too much of the request is left to read over."""
+        declared = dict(req.headers).get("CONTENT-LENGTH", "0")
+        if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+            req.force_close()
+        return super().handle_request(req, conn)
+
+    def _keepalive_after(self, conn: TConn, keepalive: Any) -> bool:
+        """Read over what a refused request left unread, up to the largest body there may be, and keep the connection."""
+        deadline_s = self._clock.monotonic_s() + DRAIN_TIMEOUT_S
+        return bool(keepalive and conn.parser.finish_body(deadline=deadline_s, max_bytes=2 * MAX_BODY_BYTES))
 
     def notify(self) -> None:
         """Called by the main loop every second: hang up on those who took too long."""
@@ -135,6 +148,9 @@ class Server(BaseApplication):
             "graceful_timeout": GRACEFUL_TIMEOUT_S,
             "timeout": HEARTBEAT_TIMEOUT_S,
             "limit_request_line": MAX_REQUEST_LINE_BYTES,
+            # No header of a client changes the path, the scheme or the sender that the application sees.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
             # It would listen in the home directory; signals do the same.
             "control_socket_disable": True,
             "when_ready": lambda _arbiter: self._when_ready(),
@@ -144,4 +160,7 @@ class Server(BaseApplication):
 
     def load(self) -> Flask:
         """The application, in a worker."""
-        return create_app(build(self._settings))
+        app = create_app(build(self._settings))
+        # A body that turns out not to be HTTP while the application reads it.
+        app.register_error_handler(ParseException, lambda error: render_error(_refusal(error)))
+        return app

@@ -2,74 +2,35 @@
 
 import ipaddress
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
 
-from limits import parse_many
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from sydent_py.setting_types import (
+    BaseUrl,
+    DatabaseUrl,
+    Listening,
+    Name,
+    NetworkText,
+    OptionalPath,
+    Origin,
+    Port,
+    Rate,
+    StorageUrl,
+    is_loopback,
+    parse_mailbox,
 )
-
-from sydent_py.errors import MatrixError
-from sydent_py.identifiers import ServerName, ThreePid
 
 ENV_PREFIX = "SYDENT_PY_"
 CONFIG_VARIABLE = "SYDENT_PY_CONFIG"
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_MAILBOX = re.compile(r"(?:(?P<name>[^<>\x00-\x1f\x7f]*?)\s*<(?P<bracketed>[^<>\s]+)>|(?P<bare>[^<>\s]+))")
-
 
 class ConfigurationError(Exception):
     """The configuration cannot be used; the message names every key at fault."""
-
-
-def _server_name(value: str) -> str:
-    try:
-        return ServerName.parse(value).text
-    except MatrixError as error:
-        message = f"{value!r} is not a server name"
-        raise ValueError(message) from error
-
-
-def _rate(value: str) -> str:
-    try:
-        parse_many(value)
-    except ValueError as error:
-        message = f"{value!r} is not a rate such as '5/hour' or '100/day'"
-        raise ValueError(message) from error
-    return value
-
-
-def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
-        message = f"{value!r} is not an origin such as 'https://app.example.org'"
-        raise ValueError(message)
-    return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        message = f"{value!r} is not a base URL such as 'https://id.example.org'"
-        raise ValueError(message)
-    return value.rstrip("/")
-
-
-Name = Annotated[str, BeforeValidator(_server_name)]
-Rate = Annotated[str, BeforeValidator(_rate)]
-Origin = Annotated[str, BeforeValidator(_origin)]
-BaseUrl = Annotated[str, BeforeValidator(_base_url)]
-Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Section(BaseModel):
@@ -83,24 +44,17 @@ class Server(Section):
 
     name: Name = "localhost"
     public_base_url: BaseUrl = "http://127.0.0.1:8090"
-    bind: str = "127.0.0.1:8090"
+    bind: Listening = "127.0.0.1:8090"
     workers: int = Field(default=2, ge=1)
     threads: int = Field(default=8, ge=1)
     data_dir: Path = Path("data")
-    trusted_proxies: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
+    trusted_proxies: tuple[NetworkText, ...] = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
 
 
 class DatabaseSection(Section):
     """``[database]``; an empty ``url`` is the SQLite file in the data directory."""
 
-    url: str = ""
-
-    @model_validator(mode="after")
-    def _known_database(self) -> Self:
-        if self.url and not self.url.startswith(("sqlite:///", "postgresql+psycopg://")):
-            message = "url must start with sqlite:/// or postgresql+psycopg://"
-            raise ValueError(message)
-        return self
+    url: DatabaseUrl = ""
 
 
 class Email(Section):
@@ -112,34 +66,23 @@ class Email(Section):
     smtp_security: Literal["none", "starttls", "tls"] = "starttls"
     smtp_username: str = ""
     smtp_password: SecretStr = SecretStr("")
-    smtp_password_file: Path | None = None
-    ca_file: Path | None = None
-    templates_dir: Path | None = None
+    smtp_password_file: OptionalPath = None
+    ca_file: OptionalPath = None
+    templates_dir: OptionalPath = None
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
         _ = self.sender_parts
         if self.smtp_password_file and self.smtp_password.get_secret_value():
-            message = "give smtp_password or smtp_password_file, not both"
-            raise ValueError(message)
-        if self.smtp_security == "none" and self.smtp_host and not _is_loopback(self.smtp_host):
-            message = "smtp_security = 'none' is for a mail server on this machine alone; use 'starttls' or 'tls'"
-            raise ValueError(message)
+            raise ValueError("give smtp_password or smtp_password_file, not both")
+        if self.smtp_security == "none" and self.smtp_host and not is_loopback(self.smtp_host):
+            raise ValueError("smtp_security = 'none' is for a mail server on this machine alone; use 'starttls' or 'tls'")
         return self
 
     @property
     def sender_parts(self) -> tuple[str, str]:
         """The display name and the address of ``from``."""
-        match = _MAILBOX.fullmatch(self.sender.strip())
-        if match is None:
-            message = "from must look like 'Identity <noreply@example.org>'"
-            raise ValueError(message)
-        try:
-            address = ThreePid.email(match["bracketed"] or match["bare"]).address
-        except MatrixError as error:
-            message = "from must hold one valid email address"
-            raise ValueError(message) from error
-        return (match["name"] or "").strip().strip('"'), address
+        return parse_mailbox(self.sender)
 
     @property
     def password(self) -> str:
@@ -158,8 +101,8 @@ class Validation(Section):
 class Federation(Section):
     """``[federation]``"""
 
-    ca_file: Path | None = None
-    allow_networks: tuple[Network, ...] = ()
+    ca_file: OptionalPath = None
+    allow_networks: tuple[NetworkText, ...] = ()
     allowed_homeservers: tuple[Name, ...] = ()
 
 
@@ -172,8 +115,7 @@ class Lookup(Section):
     @model_validator(mode="after")
     def _has_sha256(self) -> Self:
         if "sha256" not in self.algorithms:
-            message = "algorithms must hold 'sha256': the specification requires it"
-            raise ValueError(message)
+            raise ValueError("algorithms must hold 'sha256': the specification requires it")
         return self
 
 
@@ -195,8 +137,7 @@ class Policy(BaseModel):
     @model_validator(mode="after")
     def _has_a_language(self) -> Self:
         if not self.__pydantic_extra__:
-            message = "a policy needs at least one language"
-            raise ValueError(message)
+            raise ValueError("a policy needs at least one language")
         return self
 
     @property
@@ -214,14 +155,14 @@ class TermsFile(Section):
 class Terms(Section):
     """``[terms]``"""
 
-    file: Path | None = None
+    file: OptionalPath = None
 
 
 class Limits(Section):
     """``[limits]``: rates as ``5/hour``, several separated by ``;``."""
 
     enabled: bool = True
-    storage_url: str = ""
+    storage_url: StorageUrl = ""
     email_per_address: Rate = "5/hour; 10/day"
     email_per_account: Rate = "30/hour"
     email_per_network: Rate = "60/hour"
@@ -292,8 +233,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
         source = f"{path} and the environment" if path else "the environment"
         raise ConfigurationError("\n".join([f"The configuration ({source}) cannot be used:", *problems])) from error
     except SettingsError as error:
-        message = f"The environment cannot be used: {error}"
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(f"The environment cannot be used: {error}") from error
 
 
 def load_terms(path: Path | None) -> TermsFile:
@@ -312,25 +252,22 @@ def read_text(path: Path, key: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        message = f"{key}: {path} cannot be read: {error}"
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(f"{key}: {path} cannot be read: {error}") from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path, "configuration file"))
     except tomllib.TOMLDecodeError as error:
-        message = f"{path} is not valid TOML: {error}"
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     sections = set(Settings.model_fields)
     for name in environ:
         section = name[len(ENV_PREFIX) :].partition("__")[0].lower()
-        if name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE and section not in sections:
-            message = f"The environment variable {name} names no section of the configuration."
-            raise ConfigurationError(message)
+        if name.upper().startswith(ENV_PREFIX) and name != CONFIG_VARIABLE and section not in sections:
+            raise ConfigurationError(f"The environment variable {name} names no section of the configuration.")
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
@@ -338,12 +275,3 @@ def _explain(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return "unknown key"
     return str(problem["msg"]).removeprefix("Value error, ")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -1,7 +1,10 @@
 """Exchanging an OpenID token of a homeserver for an access token (``POST /account/register``)."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import Protocol
 
 import structlog
@@ -10,7 +13,7 @@ from sydent_py import tokens
 from sydent_py.accounts import models
 from sydent_py.clock import Clock
 from sydent_py.database import Database
-from sydent_py.errors import Unauthorized, Unknown
+from sydent_py.errors import LimitExceeded, Unauthorized, Unknown
 from sydent_py.federation.transport import RequestFailed
 from sydent_py.identifiers import ServerName, UserId
 from sydent_py.rate_limits import RateLimits
@@ -19,6 +22,10 @@ from sydent_py.sealing import hash_token
 # A failure is told after one second, or after the eleven that the slowest one takes, and at no other time.
 FAST_FAILURE_S = 1.0
 SLOW_FAILURE_S = 11.0
+
+# How long a registration waits while as many as are allowed ask homeservers, and when its client should come back.
+WAIT_FOR_SLOT_S = 0.5
+RETRY_AFTER_MS = 2000
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +39,17 @@ class Homeservers(Protocol):
 
 @dataclass(frozen=True)
 class Register:
-    """Gives out access tokens."""
+    """Gives out access tokens.
+
+    ``slots`` are the threads that may wait for homeservers at once: fewer than there are, because a stranger decides how
+    long a homeserver takes, and somebody has to answer everyone else.
+    """
 
     database: Database
     homeservers: Homeservers
     rate_limits: RateLimits
     clock: Clock
+    slots: BoundedSemaphore
 
     def __call__(self, server: ServerName, openid_token: str, network: str) -> str:
         """A new access token for the user whom ``server`` names as the owner of ``openid_token``.
@@ -47,11 +59,21 @@ class Register:
         looks like from the answer or from the time it took.
         """
         self.rate_limits.spend("register_per_network", network)
-        user_id = self._owner(server, openid_token)
+        with self._slot():
+            user_id = self._owner(server, openid_token)
         token = tokens.new_token()
         with self.database.begin() as db:
             models.add_token(db, str(user_id), hash_token(token), self.clock.now_ms())
         return token
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self.slots.acquire(timeout=WAIT_FOR_SLOT_S):
+            raise LimitExceeded(RETRY_AFTER_MS, "Too many registrations are under way. Please try again in a moment.")
+        try:
+            yield
+        finally:
+            self.slots.release()
 
     def _owner(self, server: ServerName, openid_token: str) -> UserId:
         started_s = self.clock.monotonic_s()

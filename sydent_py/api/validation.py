@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from flask import Blueprint
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from sydent_py.api.access import account, caller
 from sydent_py.api.web import ClientSecret, Parameters, ShortText, client_network, parse, services
@@ -27,7 +27,7 @@ class EmailTokenBody(Parameters):
     client_secret: ClientSecret
     email: str
     send_attempt: SendAttempt
-    next_link: str | None = None
+    next_link: Annotated[str, StringConstraints(max_length=2048)] | None = None
     brand: str | None = None
 
 

@@ -27,7 +27,7 @@ from sydent_py.errors import (
     Unrecognized,
 )
 from sydent_py.services import Services
-from sydent_py.settings import Network
+from sydent_py.setting_types import Network
 
 MAX_BODY_BYTES = 1024 * 1024
 EXTENSION = "sydent_py"
@@ -81,7 +81,7 @@ def query(model: type[P]) -> P:
 
 
 def client_network() -> str:
-    """Where the request came from: an IPv4 address, or the /64 that an IPv6 customer has.
+    """Where the request came from: an IPv4 address, or the IPv6 /56 that providers give to one customer.
 
     ``X-Forwarded-For`` is believed from the right for as long as the sender is one of our own proxies.
     """
@@ -108,7 +108,7 @@ def _network(address: str) -> Network | None:
     mapped = getattr(ip, "ipv4_mapped", None)
     if mapped is not None or ip.version == 4:  # noqa: PLR2004 - IPv4
         return ipaddress.ip_network(mapped or ip)
-    return ipaddress.ip_network((ip, 64), strict=False)
+    return ipaddress.ip_network((ip, 56), strict=False)
 
 
 class CompactJson(DefaultJSONProvider):

@@ -89,7 +89,7 @@ class Bindings:
         )
 
     def _next_ts(self, db: Connection, address_index: bytes) -> int:
-        """Now, in ms, or later: what happens to one address has strictly increasing times, however often the clock is set."""
+        """Now, in ms, or just after the binding that stands: it is never older than what it displaces, however the clock is set."""
         models.lock(db, address_index)
         last = models.get(db, self.signer.server_name, address_index)
         return max(self.clock.now_ms(), last.ts + 1 if last else 0)

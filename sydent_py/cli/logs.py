@@ -7,9 +7,16 @@ import structlog
 
 
 def configure_logs() -> None:
-    """Write events to standard error. Both renderers escape control characters, so that one event stays one line."""
+    """Write events to standard error. Both renderers escape control characters, so that one event stays one line.
+
+    Tracebacks are plain: richer ones show local variables, and with them addresses and tokens.
+    """
     renderer: structlog.typing.Processor
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    renderer = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
+    )
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -1,5 +1,6 @@
 """``sydent-py serve`` and ``sydent-py migrate``: from nothing to a running server."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -44,9 +45,12 @@ def set_up(settings: Settings) -> None:
             (settings.signing_key_path, create_signing_key_file),
             (settings.sealing_key_path, create_sealing_key_file),
         ):
-            if not path.exists():
+            if path.exists():
+                continue
+            # Another server that starts in the same directory may be faster; then its key is ours.
+            with suppress(FileExistsError):
                 create(path)
-                click.echo(f"Created {path}. Keep a copy: without it the data of this server is worthless.", err=True)
+                click.echo(f"Created {path}. Keep a copy of it in a safe place.", err=True)
     except OSError as error:
         raise ConfigurationError(f"The data directory {directory} cannot be used: {error}") from error
     services.prepare(settings)

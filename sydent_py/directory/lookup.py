@@ -81,7 +81,8 @@ class Lookup:
             return
         now_ms = self.clock.now_ms()
         by_account = models.Allowance(str(account), self.budgets.per_account)
-        by_homeserver = models.Allowance(str(account.server), self.budgets.per_homeserver)
+        # The host alone: its owner serves every port of it, in every spelling.
+        by_homeserver = models.Allowance(account.server.host.lower(), self.budgets.per_homeserver)
         if not models.spend(db, by_account, by_homeserver, now_ms // DAY_MS, amount):
             raise LimitExceeded(
                 DAY_MS - now_ms % DAY_MS, "Too many addresses were looked up today. Please try again tomorrow."

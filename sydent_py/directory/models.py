@@ -108,7 +108,7 @@ class Allowance:
 
 
 # The check and the charge are one statement, so that a refused request charges nobody: an account that is out of budget
-# cannot use up its homeserver's.
+# cannot use up its homeserver's. What the check cannot see yet, a request at the same moment, the update does.
 _SPEND = text("""
     INSERT INTO lookup_budgets (subject, day, used)
     SELECT subject, :day, :amount
@@ -123,6 +123,8 @@ _SPEND = text("""
     ON CONFLICT (subject) DO UPDATE SET
         used = excluded.used + CASE WHEN lookup_budgets.day = excluded.day THEN lookup_budgets.used ELSE 0 END,
         day = excluded.day
+    WHERE lookup_budgets.day <> excluded.day OR lookup_budgets.used + excluded.used <= CASE lookup_budgets.subject
+        WHEN :account THEN :account_limit ELSE :homeserver_limit END
 """)
 
 
@@ -138,7 +140,7 @@ def spend(db: Connection, account: Allowance, homeserver: Allowance, day: int, a
         "day": day,
         "amount": amount,
     }
-    return db.execute(_SPEND, parameters).rowcount > 0
+    return db.execute(_SPEND, parameters).rowcount == len((account, homeserver))
 
 
 def forget_budgets_before(db: Connection, day: int) -> None:

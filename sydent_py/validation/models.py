@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row, UniqueConstraint, delete, or_, select, update
+from sqlalchemy import Row, UniqueConstraint, case, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, Connection, insert
@@ -60,24 +60,21 @@ def open_session(db: Connection, *, sid: str, oldest_ms: int, now_ms: int, **key
     return str(db.execute(select(Session.sid).where(*same)).scalar_one())
 
 
-def claim_send(
-    db: Connection, sid: str, attempt: int, *, token_hash: bytes, next_link: bytes | None, now_ms: int, until_ms: int
-) -> bool:
-    """Become the one who sends ``attempt``: whether nobody has sent it and nobody is sending it.
-
-    The new token replaces the old one, and the guesses start again.
-    """
+def claim_send(db: Connection, sid: str, attempt: int, *, now_ms: int, until_ms: int) -> bool:
+    """Become the one who sends ``attempt``: whether nobody has sent it and nobody is sending it."""
     free = or_(Session.sending_attempt < attempt, Session.sending_until_ms < now_ms)
     statement = update(Session).where(Session.sid == sid, Session.send_attempt < attempt, free)
-    values = {
-        "sending_attempt": attempt,
-        "sending_until_ms": until_ms,
-        "token_hash": token_hash,
-        "next_link": next_link,
-        "guesses": 0,
-        "modified_at_ms": now_ms,
-    }
-    return db.execute(statement.values(values)).rowcount == 1
+    return db.execute(statement.values(sending_attempt=attempt, sending_until_ms=until_ms)).rowcount == 1
+
+
+def put_token(db: Connection, sid: str, *, token_hash: bytes, next_link: bytes | None, now_ms: int) -> None:
+    """Put a new token in the place of the old one; the guesses start again.
+
+    The session lives longer by it, unless it is validated: a proof does not become younger by asking for another.
+    """
+    modified_at_ms = case((Session.validated_at_ms.is_(None), now_ms), else_=Session.modified_at_ms)
+    values = {"token_hash": token_hash, "next_link": next_link, "guesses": 0, "modified_at_ms": modified_at_ms}
+    db.execute(update(Session).where(Session.sid == sid).values(values))
 
 
 def finish_send(db: Connection, sid: str, attempt: int) -> None:
@@ -85,10 +82,14 @@ def finish_send(db: Connection, sid: str, attempt: int) -> None:
     db.execute(update(Session).where(Session.sid == sid, Session.send_attempt < attempt).values(send_attempt=attempt))
 
 
-def release_send(db: Connection, sid: str, token_hash: bytes) -> None:
-    """Give the claim of ``token_hash`` back, because its message was not sent: the same attempt may be tried again."""
-    statement = update(Session).where(Session.sid == sid, Session.token_hash == token_hash)
-    db.execute(statement.values(sending_attempt=Session.send_attempt, sending_until_ms=0, token_hash=None))
+def release_send(db: Connection, sid: str, attempt: int) -> None:
+    """Give the claim back, because nothing was sent: the same attempt may be made again.
+
+    A session that never had a token is deleted, so that refused requests leave nothing behind.
+    """
+    claimed = [Session.sid == sid, Session.sending_attempt == attempt]
+    db.execute(delete(Session).where(*claimed, Session.token_hash.is_(None)))
+    db.execute(update(Session).where(*claimed).values(sending_attempt=Session.send_attempt, sending_until_ms=0))
 
 
 def get(db: Connection, sid: str) -> Row[Any] | None:

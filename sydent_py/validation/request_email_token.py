@@ -30,14 +30,6 @@ class EmailTokenRequest:
 
 
 @dataclass(frozen=True)
-class Link:
-    """What the mailed link carries: all that the person needs, and not the client's secret."""
-
-    sid: str
-    token: str
-
-
-@dataclass(frozen=True)
 class RequestEmailToken:
     """Sends the mail with the link that proves an address."""
 
@@ -59,15 +51,13 @@ class RequestEmailToken:
         """
         threepid = ThreePid.email(request.email)
         self._check_next_link(request.next_link)
-        token = tokens.new_token()
-        sid, claimed = self._claim(account, threepid, request, hash_token(token))
+        sid, claimed = self._claim(account, threepid, request)
         if claimed:
-            self._send_or_release(account, threepid, request, network, Link(sid, token))
+            self._send_or_release(account, threepid, request, network, sid)
         return sid
 
-    def _claim(self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, token_hash: bytes) -> tuple[str, bool]:
+    def _claim(self, account: UserId, threepid: ThreePid, request: EmailTokenRequest) -> tuple[str, bool]:
         now_ms = self.sessions.clock.now_ms()
-        next_link = request.next_link
         with self.database.begin() as db:
             sid = models.open_session(
                 db,
@@ -80,29 +70,31 @@ class RequestEmailToken:
                 medium=threepid.medium,
                 address=self.sealer.seal(threepid.address, "validation_sessions.address"),
             )
-            claimed = models.claim_send(
-                db,
-                sid,
-                request.send_attempt,
-                token_hash=token_hash,
-                next_link=self.sealer.seal(next_link, "validation_sessions.next_link") if next_link else None,
-                now_ms=now_ms,
-                until_ms=now_ms + CLAIM_MS,
-            )
-        return sid, claimed
+            return sid, models.claim_send(db, sid, request.send_attempt, now_ms=now_ms, until_ms=now_ms + CLAIM_MS)
 
     def _send_or_release(
-        self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, network: str, link: Link
+        self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, network: str, sid: str
     ) -> None:
+        """Budgets come before the new token: a mail that is refused must not make the link in the last one worthless."""
         try:
             self._spend_budgets(account, threepid, network)
+            link = self._new_link(sid, request.next_link)
             self.mailer.send(self._mail(account, threepid, request.brand, link))
         except MatrixError:
             with self.database.begin() as db:
-                models.release_send(db, link.sid, hash_token(link.token))
+                models.release_send(db, sid, request.send_attempt)
             raise
         with self.database.begin() as db:
-            models.finish_send(db, link.sid, request.send_attempt)
+            models.finish_send(db, sid, request.send_attempt)
+
+    def _new_link(self, sid: str, next_link: str | None) -> str:
+        """The link to mail. It carries all that the person needs, and not the client's secret."""
+        token = tokens.new_token()
+        sealed = self.sealer.seal(next_link, "validation_sessions.next_link") if next_link else None
+        with self.database.begin() as db:
+            now_ms = self.sessions.clock.now_ms()
+            models.put_token(db, sid, token_hash=hash_token(token), next_link=sealed, now_ms=now_ms)
+        return f"{self.confirm_url}?{urlencode({'sid': sid, 'token': token})}"
 
     def _spend_budgets(self, account: UserId, threepid: ThreePid, network: str) -> None:
         """From the sender's to the recipient's, so that a refused sender uses up nobody else's."""
@@ -111,7 +103,7 @@ class RequestEmailToken:
         self.rate_limits.spend("email_per_address", str(threepid))
         self.rate_limits.spend("email_overall")
 
-    def _mail(self, account: UserId, threepid: ThreePid, brand: str | None, link: Link) -> Mail:
+    def _mail(self, account: UserId, threepid: ThreePid, brand: str | None, link: str) -> Mail:
         return self.templates.render(
             "verify_email",
             brand,
@@ -119,7 +111,7 @@ class RequestEmailToken:
             server_name=self.server_name,
             user_id=str(account),
             address=threepid.address,
-            link=f"{self.confirm_url}?{urlencode({'sid': link.sid, 'token': link.token})}",
+            link=link,
             valid_hours=LIFETIME_MS // 3_600_000,
         )
 

@@ -112,3 +112,40 @@ def test_terms_that_do_not_fit_are_named(tmp_path, text: str) -> None:
     (tmp_path / "terms.toml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"terms\.toml"):
         load_terms(tmp_path / "terms.toml")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[server]\nname = 5",
+        "[server]\nbind = ''",
+        "[server]\nbind = '127.0.0.1'",
+        "[server]\nbind = '127.0.0.1:99999'",
+        "[server]\nbind = '0'",
+        "[server]\npublic_base_url = 5",
+        "[server]\npublic_base_url = 'https://id.test:99999'",
+        "[server]\npublic_base_url = 'https://user@id.test'",
+        "[server]\npublic_base_url = 'https://id.test/a b'",
+        "[server]\ntrusted_proxies = [5]",
+        "[validation]\nnext_link_origins = ['https://a; script-src *']",
+        "[limits]\nemail_per_address = '0/hour'",
+        "[limits]\nemail_per_address = ''",
+        "[limits]\nstorage_url = 'memory://'",
+    ],
+)
+def test_values_that_mean_nothing_are_refused(tmp_path, line: str) -> None:
+    with pytest.raises(ConfigurationError, match=line.split("\n")[1].split(" ", maxsplit=1)[0]):
+        configured(tmp_path, line)
+
+
+def test_a_file_that_is_left_empty_is_no_file(tmp_path) -> None:
+    settings = configured(
+        tmp_path, "[terms]\nfile = ''\n[federation]\nca_file = ''\n[email]\ntemplates_dir = ''\nsmtp_password_file = ''"
+    )
+    assert settings.terms.file is settings.federation.ca_file is settings.email.templates_dir is None
+    assert settings.email.password == ""
+
+
+def test_sockets_and_ipv6_can_be_listened_on(tmp_path) -> None:
+    for bind in ("[::1]:8090", "unix:/run/sydent-py/socket", "0.0.0.0:80", "localhost:8090"):
+        assert configured(tmp_path, f"[server]\nbind = '{bind}'").server.bind == bind

@@ -1,0 +1,115 @@
+"""What the values of the configuration file may be."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from limits import parse_many
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from sydent_py.errors import MatrixError
+from sydent_py.identifiers import ServerName, ThreePid
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_URL = re.compile(r"(?P<scheme>https?)://(?P<host>[^/?#@\s]+)(?P<path>(?:/[A-Za-z0-9._~/-]*)?)", re.ASCII)
+_MAILBOX = re.compile(r"(?:(?P<name>[^<>\x00-\x1f\x7f]*?)\s*<(?P<bracketed>[^<>\s]+)>|(?P<bare>[^<>\s]+))")
+
+
+def _server_name(value: str) -> str:
+    try:
+        return ServerName.parse(value).text
+    except MatrixError as error:
+        raise ValueError(f"{value!r} is not a server name") from error
+
+
+def _rate(value: str) -> str:
+    try:
+        rates = parse_many(value)
+    except ValueError:
+        rates = []
+    if not rates or any(rate.amount < 1 for rate in rates):
+        raise ValueError(f"{value!r} is not a rate such as '5/hour' or '100/day'")
+    return value
+
+
+def _origin(value: str) -> str:
+    match = _URL.fullmatch(value)
+    if match is None or match["path"].strip("/"):
+        raise ValueError(f"{value!r} is not an origin such as 'https://app.example.org'")
+    return f"{match['scheme']}://{_server_name(match['host']).lower()}"
+
+
+def _base_url(value: str) -> str:
+    match = _URL.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is not a base URL such as 'https://id.example.org'")
+    _server_name(match["host"])
+    return value.rstrip("/")
+
+
+def _listening(value: str) -> str:
+    try:
+        listening = value.startswith("unix:/") or ServerName.parse(value).port is not None
+    except MatrixError:
+        listening = False
+    if not listening:
+        raise ValueError(f"{value!r} is nothing to listen on, such as '127.0.0.1:8090' or 'unix:/run/socket'")
+    return value
+
+
+def _shared_storage(value: str) -> str:
+    if value and not value.startswith(("valkey", "redis")):
+        raise ValueError("storage_url must be empty, or start with valkey:// or redis://")
+    return value
+
+
+def _known_database(value: str) -> str:
+    if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("url must be empty, or start with sqlite:/// or postgresql+psycopg://")
+    return value
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _written_out(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("a network is written like '10.0.0.0/8'")  # noqa: TRY004 - pydantic tells people ValueErrors alone
+    return value
+
+
+Name = Annotated[str, AfterValidator(_server_name)]
+Rate = Annotated[str, AfterValidator(_rate)]
+Origin = Annotated[str, AfterValidator(_origin)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+Listening = Annotated[str, AfterValidator(_listening)]
+StorageUrl = Annotated[str, AfterValidator(_shared_storage)]
+DatabaseUrl = Annotated[str, AfterValidator(_known_database)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+NetworkText = Annotated[Network, BeforeValidator(_written_out)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def parse_mailbox(value: str) -> tuple[str, str]:
+    """The display name, possibly empty, and the one address in ``value``; ``ValueError`` for anything else."""
+    match = _MAILBOX.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("from must look like 'Identity <noreply@example.org>'")
+    try:
+        address = ThreePid.email(match["bracketed"] or match["bare"]).address
+    except MatrixError as error:
+        raise ValueError("from must hold one valid email address") from error
+    return (match["name"] or "").strip().strip('"'), address
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine, by its name or address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
