@@ -144,3 +144,15 @@ def test_getting_validated_3pids_needs_both_parameters(api: Driver) -> None:
     token = api.register()
     assert refusal(api.get("/3pid/getValidated3pid", token, sid="x")) == (400, "M_MISSING_PARAMS")
     assert refusal(api.get("/3pid/getValidated3pid", token, client_secret=SECRET)) == (400, "M_MISSING_PARAMS")
+
+
+def test_registrations_hold_half_of_the_threads_and_no_more(launch: Launch) -> None:
+    api = launch(server={"threads": 2})
+    slots = api.services.accounts.register.slots
+    assert slots.acquire(timeout=0)
+    refused = api.post("/account/register", openid_token("@alice:hs.test"))
+    assert refusal(refused) == (429, "M_LIMIT_EXCEEDED")
+    assert refused.get_json()["retry_after_ms"] == 2000
+    slots.release()
+    assert api.post("/account/register", openid_token("@alice:down.test")).status_code == 502
+    api.register()

@@ -1,5 +1,7 @@
 """Looking people up."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from sydent_py.directory.peppers import lookup_hash
@@ -118,3 +120,18 @@ def test_a_lookup_beyond_the_whole_budget_is_refused(launch: Launch) -> None:
 def test_lifting_the_limits_lifts_the_budget(launch: Launch) -> None:
     api = launch(limits={"enabled": False, "lookup_hashes_per_account": 1})
     assert ask(api, api.register(), ["a", "b", "c"]).status_code == 200
+
+
+def test_a_homeservers_budget_is_its_hosts_in_every_spelling(launch: Launch) -> None:
+    api = launch(limits={"lookup_hashes_per_homeserver": 5})
+    users = ("@a:hs.test", "@b:HS.test", "@c:hs.test:1", "@d:Hs.Test:8448", "@e:hs.test:01", "@f:hS.test")
+    assert [ask(api, api.register(user), ["x"]).status_code for user in users] == [200] * 5 + [429]
+
+
+def test_lookups_at_the_same_moment_share_one_budget(launch: Launch) -> None:
+    api = launch(limits={"lookup_hashes_per_account": 1000})
+    token = api.register()
+    pepper = api.pepper(token)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: ask(api, token, ["x"] * 1000, pepper=pepper).status_code, range(8)))
+    assert sorted(answers) == [200] + [429] * 7

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 
 from tests.conftest import Launch
 from tests.driver import SECRET, Driver, mailed_token, refusal
@@ -296,3 +297,39 @@ def test_budgets_hold_across_networks_named_by_a_trusted_proxy(launch: Launch) -
     assert ask(5, "2001:db8:1:1:ffff::6") == 429
     assert ask(6, "nonsense") == 200
     assert ask(7, "more nonsense") == 429
+
+
+def test_a_proof_does_not_become_younger_by_asking_for_another_mail(api: Driver) -> None:
+    token = api.register()
+    sid = api.validate(token)
+    api.clock.advance(23 * HOUR_S)
+    assert api.request_token(token, attempt=2).status_code == 200
+    api.clock.advance(2 * HOUR_S)
+    assert refusal(api.bind(token, sid)) == (400, "M_SESSION_EXPIRED")
+
+
+def test_a_refused_mail_leaves_the_last_link_alone(launch: Launch) -> None:
+    api = launch(limits={"email_per_address": "1/hour"})
+    token = api.register()
+    sid, mailed = api.start(token)
+    assert api.request_token(token, attempt=2).status_code == 429
+    assert api.submit(token, sid, mailed).status_code == 200
+
+
+def test_refused_requests_leave_no_session_behind(launch: Launch) -> None:
+    api = launch(limits={"email_per_account": "1/hour"})
+    token = api.register()
+    answers = [api.request_token(token, f"{number}@example.org").status_code for number in range(5)]
+    assert answers == [200, 429, 429, 429, 429]
+    with api.services.database.begin() as db:
+        assert db.execute(text("SELECT count(*) FROM validation_sessions")).scalar_one() == 1
+
+
+def test_a_next_link_has_a_length(launch: Launch) -> None:
+    api = launch(validation={"next_link_origins": ["https://app.test"]})
+    answer = api.request_token(api.register(), next_link="https://app.test/" + "x" * 2048)
+    assert refusal(answer) == (400, "M_INVALID_PARAM")
+
+
+def test_an_address_has_a_length(api: Driver) -> None:
+    assert refusal(api.request_token(api.register(), "İ" * 100_000 + "@example.org")) == (400, "M_INVALID_EMAIL")

@@ -48,7 +48,7 @@ class IdentityServer:
         }
         self.config = directory / "sydent.toml"
         self.config.write_text(to_toml({**sections, "server": {**server, **sections.get("server", {})}}))
-        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(30))
+        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(30), maxsize=20)
 
     def __enter__(self) -> Self:
         self.start()
@@ -83,8 +83,9 @@ class IdentityServer:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return self._http.request(method, self.base_url + path, headers=headers, redirect=False, **options)
 
-    def get(self, path: str, token: str | None = None, **fields: str) -> tuple[int, Any]:
-        answer = self.request("GET", V2 + path, token, fields=fields)
+    def get(self, path: str, token: str | None = None, **fields: Any) -> tuple[int, Any]:
+        timeout = fields.pop("timeout", urllib3.Timeout(30))
+        answer = self.request("GET", V2 + path, token, fields=fields, timeout=timeout)
         return answer.status, answer.json()
 
     def post(self, path: str, body: dict[str, Any], token: str | None = None) -> tuple[int, Any]:

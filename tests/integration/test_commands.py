@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,13 @@ def test_what_stops_the_start_is_said_in_plain_words(tmp_path: Path, config: str
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_servers_that_start_at_once_in_one_directory_share_its_keys(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: run(tmp_path, "migrate"), range(4)))
+    assert [one.returncode for one in done] == [0] * 4, [one.stderr for one in done]
+    assert sorted(path.name for path in (tmp_path / "data").glob(".*")) == []
 
 
 def test_wrong_usage_is_status_2(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from signedjson.key import decode_verify_key_base64
 from signedjson.sign import verify_signed_json
 
 from sydent_py.directory.peppers import lookup_hash
-from tests.fakes.homeserver import FakeHomeserver
+from tests.fakes.homeserver import USERINFO, FakeHomeserver, hang
 from tests.fakes.mailbox import link_in
 from tests.fakes.smtp import Received, SmtpServer
 from tests.integration.conftest import V2, IdentityServer
@@ -234,6 +235,17 @@ def test_homeservers_that_cannot_be_asked_look_alike(server: IdentityServer, hom
     assert answers[0][1]["errcode"] == "M_UNKNOWN"
 
 
+def test_homeservers_that_never_answer_hold_nobody_else_up(server: IdentityServer, homeserver: FakeHomeserver) -> None:
+    homeserver.routes[USERINFO] = hang
+    token = homeserver.openid_token("alice")
+    with ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(server.post, "/account/register", token) for _ in range(16)]
+        assert server.get("", timeout=urllib3.Timeout(5)) == (200, {})
+        statuses = sorted(answer.result()[0] for answer in answers)
+    assert set(statuses) == {429, 502}
+    assert statuses.count(502) <= 4  # two workers, two of four threads each
+
+
 @pytest.fixture
 def plain(tmp_path: Path) -> Any:
     """A server whose database is of no interest."""
@@ -269,6 +281,39 @@ def test_what_is_not_http_is_refused_in_matrixs_words(plain: IdentityServer, wir
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"Access-Control-Allow-Origin: *" in head
     assert json.loads(body)["errcode"].startswith("M_")
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n\r\n", b"-1\r\n\r\n", b"2\r\n{}XX0\r\n\r\n", b"2;" + b"x" * 70_000])
+def test_a_broken_chunked_body_is_refused_and_not_repeated_in_the_log(plain: IdentityServer, body: bytes) -> None:
+    wire = b"POST /_matrix/identity/v2/account/register HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    head, _, answer = exchange(plain, wire + body).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(answer)["errcode"] == "M_INVALID_PARAM"
+    assert "Traceback" not in plain.output.read_text()
+
+
+@pytest.mark.parametrize("size", [70_000, 1_000_000])
+def test_a_body_that_is_refused_unread_does_not_cost_the_next_request(plain: IdentityServer, size: int) -> None:
+    one = urllib3.HTTPConnectionPool("127.0.0.1", plain.port, maxsize=1, retries=False)
+    for _ in range(3):
+        refused = one.request("POST", f"{V2}/lookup", body=b"x" * size, headers={"Authorization": "Bearer wrong"})
+        assert refused.status == 401
+        assert one.request("GET", V2).status == 200
+    one.close()
+
+
+def test_a_body_too_large_to_read_over_ends_the_connection_and_says_so(plain: IdentityServer) -> None:
+    wire = b"POST /_matrix/identity/v2/account/register HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n{"
+    head, _, body = exchange(plain, wire).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert b"Connection: close" in head
+    assert json.loads(body)["errcode"] == "M_TOO_LARGE"
+
+
+@pytest.mark.parametrize("header", ["SCRIPT_NAME: /_matrix", "Script-Name: /_matrix", "X-Forwarded-Prefix: /_matrix"])
+def test_no_header_changes_the_path(plain: IdentityServer, header: str) -> None:
+    wire = f"GET /_matrix/health HTTP/1.1\r\nConnection: close\r\n{header}\r\n\r\n".encode()
+    assert not exchange(plain, wire).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_chunked_body_over_the_limit_is_413(plain: IdentityServer) -> None:

@@ -69,3 +69,9 @@ def test_other_key_files_are_refused_by_name(tmp_path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(KeyFileError, match=r"sealing\.key"):
         read_key_file(path)
+
+
+def test_a_start_that_was_killed_does_not_stop_the_next(tmp_path) -> None:
+    (tmp_path / ".sealing.key.half").write_text("5e")
+    create_key_file(tmp_path / "sealing.key")
+    assert len(read_key_file(tmp_path / "sealing.key")) == 32
