@@ -1,7 +1,7 @@
 """The composition root: settings in, WSGI application out."""
 
 from flask import Flask
-from jinja2 import TemplateError
+from jinja2 import StrictUndefined, TemplateError
 
 from sydent_py.api import access, account, bindings, lookup, pubkey, status, terms, validation, web
 from sydent_py.pages import confirm
@@ -12,7 +12,8 @@ _BLUEPRINTS = (status.bp, account.bp, terms.bp, lookup.bp, validation.bp, bindin
 
 
 def create_app(services: Services) -> Flask:
-    """The WSGI application over these services.
+    """
+    The WSGI application over these services.
 
     Raises ``ConfigurationError`` for a page template of the operator's that cannot be used.
     """
@@ -22,14 +23,15 @@ def create_app(services: Services) -> Flask:
     access.install(app)
     for blueprint in _BLUEPRINTS:
         app.register_blueprint(blueprint)
-    _compile_pages(app)
+    _try_pages(app)
     return app
 
 
-def _compile_pages(app: Flask) -> None:
+def _try_pages(app: Flask) -> None:
     """Find a broken template at the start, and not when the first person opens the page."""
-    for name in confirm.TEMPLATES:
+    app.jinja_env.undefined = StrictUndefined
+    for name, example in confirm.EXAMPLES.items():
         try:
-            app.jinja_env.get_template(name)
+            app.jinja_env.get_template(name).render(example)
         except TemplateError as error:
             raise ConfigurationError(f"email.templates_dir: the page template {name} cannot be used: {error}") from error

@@ -9,8 +9,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase
 
-__all__ = ["Base", "Connection", "Database", "insert"]
-
 # How long a statement waits for a lock, and how long it may run, before it fails instead of hanging.
 LOCK_TIMEOUT_MS = 10_000
 STATEMENT_TIMEOUT_MS = 30_000
@@ -37,7 +35,8 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """Two pools on one database.
+    """
+    Two pools on one database.
 
     ``begin()`` is a unit of work: all or nothing, and on disk when it returns. ``autocommit()`` is for reads and counters:
     each statement stands alone, and a counter may lose its last increments in a power cut.
@@ -57,7 +56,8 @@ class Database:
             )
 
     def begin(self) -> AbstractContextManager[Connection]:
-        """A transaction that commits at the end of the block and rolls back on any exception.
+        """
+        A transaction that commits at the end of the block and rolls back on any exception.
 
         On SQLite it takes the write lock at once (``BEGIN IMMEDIATE``): what it read cannot change before it writes.
         """
@@ -75,7 +75,7 @@ class Database:
 
 def _sqlite_engine(url: str, pool_size: int, *, synchronous: str, **options: Any) -> Engine:
     # The connection used last is used next: its cache is warm, and those that are not needed stay small.
-    engine = create_engine(url, pool_size=pool_size, max_overflow=0, pool_use_lifo=True, **options)
+    engine = create_engine(url, pool_size=pool_size, max_overflow=0, pool_use_lifo=True, hide_parameters=True, **options)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -105,6 +105,7 @@ def _postgresql_engine(url: str, pool_size: int, *, synchronous_commit: str, **o
         pool_size=pool_size,
         max_overflow=0,
         pool_use_lifo=True,
+        hide_parameters=True,
         connect_args={"options": " ".join(f"-c {name}={value}" for name, value in settings.items()), "connect_timeout": 10},
         **options,
     )

@@ -10,7 +10,8 @@ class KeyFileError(Exception):
 
 
 def create_secret_file(path: Path, content: str) -> None:
-    """Write a new file that its owner alone may read, whole or not at all; ``FileExistsError`` if there is one.
+    """
+    Write a new file that its owner alone may read, whole or not at all; ``FileExistsError`` if there is one.
 
     The content is on disk before the name is, so that a machine that dies in between leaves no empty key behind.
     """

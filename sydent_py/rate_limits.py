@@ -8,12 +8,12 @@ from limits import RateLimitItem, parse_many
 from limits.errors import ConfigurationError as StorageConfigurationError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
-from sqlalchemy import case, delete, select
+from sqlalchemy import Connection, case, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.clock import Clock
-from sydent_py.database import Base, Connection, Database, insert
+from sydent_py.database import Base, Database, insert
 from sydent_py.errors import LimitExceeded
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, Limits
@@ -126,7 +126,7 @@ def _storage(url: str, database: Database, clock: Clock) -> Storage:
     if not url:
         return DatabaseStorage(database, clock)
     try:
-        storage = storage_from_string(url)
+        storage = storage_from_string(url, wrap_exceptions=True)
     except StorageConfigurationError as error:
         scheme = url.partition(":")[0]
         raise ConfigurationError(f"limits.storage_url: install sydent-py[{scheme}] to use this storage") from error

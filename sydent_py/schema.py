@@ -1,14 +1,16 @@
 """Brings the database to the current schema, and tells whether it is there."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
 import sydent_py
-from sydent_py.database import Connection, Database
+from sydent_py.database import Database
 
 _PACKAGE = Path(sydent_py.__file__).parent
 
@@ -26,6 +28,7 @@ def is_current(db: Connection) -> bool:
     return MigrationContext.configure(db).get_current_revision() == head()
 
 
+@cache
 def head() -> str | None:
     """The newest revision this version knows."""
     return ScriptDirectory.from_config(_config()).get_current_head()

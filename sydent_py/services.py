@@ -18,13 +18,13 @@ from sydent_py.directory.peppers import Peppers, SealingKeyMismatch
 from sydent_py.directory.publish import Directory
 from sydent_py.federation import client as federation
 from sydent_py.files import KeyFileError
+from sydent_py.identifiers import Network
 from sydent_py.log.append import Log
 from sydent_py.messaging import email
 from sydent_py.messaging.email import Mailer
 from sydent_py.messaging.templates import Templates
 from sydent_py.rate_limits import RateLimits
 from sydent_py.sealing import Sealer
-from sydent_py.setting_types import Network
 from sydent_py.settings import ConfigurationError, Settings, load_terms
 from sydent_py.signing import Signer
 from sydent_py.validation.request_email_token import RequestEmailToken
@@ -75,6 +75,8 @@ class Services:
     public_base_url: str
     trusted_proxies: tuple[Network, ...]
     page_templates_dir: str | None
+    next_link_origins: tuple[str, ...]
+    clock: Clock
 
     def is_ready(self) -> bool:
         """Whether the database answers and has the schema this version was written for."""
@@ -86,7 +88,7 @@ class Services:
         with self.database.begin() as db:
             self.validation.sessions.forget_expired(db)
             self.lookup.forget_expired(db)
-            rate_limits.forget_expired(db, self.lookup.clock.now_ms())
+            rate_limits.forget_expired(db, self.clock.now_ms())
 
     def close(self) -> None:
         """Let go of the database."""
@@ -94,7 +96,8 @@ class Services:
 
 
 def build(settings: Settings, outside: Outside | None = None) -> Services:
-    """The services of these settings, on a database that ``prepare`` has made ready.
+    """
+    The services of these settings, on a database that ``prepare`` has made ready.
 
     Raises ``ConfigurationError`` for keys, files or a database that do not fit together.
     """
@@ -118,6 +121,8 @@ def build(settings: Settings, outside: Outside | None = None) -> Services:
         public_base_url=settings.server.public_base_url,
         trusted_proxies=settings.server.trusted_proxies,
         page_templates_dir=str(templates_dir.absolute() / "pages") if templates_dir else None,
+        next_link_origins=settings.validation.next_link_origins,
+        clock=clock,
     )
 
 
@@ -162,7 +167,8 @@ def _lookup(settings: Settings, peppers: Peppers) -> Lookup:
 
 
 def prepare(settings: Settings, clock: Clock | None = None) -> None:
-    """Migrate the database, and make sure of its first pepper.
+    """
+    Migrate the database, and make sure of its first pepper.
 
     Raises ``ConfigurationError`` when the sealing key is not the one the database was made with.
     """

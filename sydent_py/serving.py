@@ -11,8 +11,9 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
+from sqlalchemy.exc import SQLAlchemyError
 
-from sydent_py.api.web import CORS_HEADERS, MAX_BODY_BYTES, render_error
+from sydent_py.api.web import CORS_HEADERS, EXTENSION, MAX_BODY_BYTES, render_error
 from sydent_py.app import create_app
 from sydent_py.clock import SystemClock
 from sydent_py.errors import InvalidParam, MatrixError, TooLarge, Unknown
@@ -25,6 +26,7 @@ DRAIN_TIMEOUT_S = 5.0
 KEEPALIVE_S = 20
 GRACEFUL_TIMEOUT_S = 30
 HEARTBEAT_TIMEOUT_S = 60
+FORGET_EVERY_S = 3600.0
 MAX_REQUEST_LINE_BYTES = 8190
 
 _REASONS = {400: "Bad Request", 413: "Content Too Large", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
@@ -39,6 +41,7 @@ class Worker(ThreadWorker):
         """Start, with nobody reading yet."""
         self._clock = SystemClock()
         self._reading: dict[TConn, float] = {}
+        self._forget_at_s = self._clock.monotonic_s()
         super().init_process()
 
     def accept(self, listener: Any) -> None:
@@ -54,7 +57,8 @@ class Worker(ThreadWorker):
         self.poller.register(sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Queue a connection for a thread. Its deadline runs from here, so that slow senders do not take turns.
+        """
+        Queue a connection for a thread. Its deadline runs from here, so that slow senders do not take turns.
 
         What has arrived by then is read and answered all the same.
         """
@@ -81,9 +85,12 @@ class Worker(ThreadWorker):
         return bool(keepalive and conn.parser.finish_body(deadline=deadline_s, max_bytes=2 * MAX_BODY_BYTES))
 
     def notify(self) -> None:
-        """Called by the main loop every second: hang up on those who took too long."""
+        """Called by the main loop every second: hang up on those who took too long, and tidy up at times."""
         super().notify()
         now_s = self._clock.monotonic_s()
+        if now_s >= self._forget_at_s and self.wsgi is not None:
+            self._forget_at_s = now_s + FORGET_EVERY_S
+            self.tpool.submit(_forget_expired, self.wsgi)
         for conn, deadline_s in list(self._reading.items()):
             if now_s > deadline_s:
                 self._reading.pop(conn, None)
@@ -106,6 +113,13 @@ class Worker(ThreadWorker):
             client.sendall("\r\n".join([*head, "", ""]).encode() + body)
         except OSError as error:
             log.debug("request.gone", error=type(error).__name__)
+
+
+def _forget_expired(app: Flask) -> None:
+    try:
+        app.extensions[EXTENSION].forget_expired()
+    except SQLAlchemyError as error:
+        log.warning("database.not_tidied", error=type(error).__name__)
 
 
 def _refusal(error: BaseException) -> MatrixError:

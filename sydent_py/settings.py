@@ -219,13 +219,15 @@ class Settings(BaseSettings):
         return self.server.data_dir / "sealing.key"
 
 
-def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in ``path``, or in the file that ``SYDENT_PY_CONFIG`` names, or the defaults; the environment wins.
+def load(path: Path | None) -> Settings:
+    """
+    The settings in ``path``, or in the file that ``SYDENT_PY_CONFIG`` names, or the defaults; the environment wins.
 
     Raises ``ConfigurationError`` naming every unknown key and every value that does not fit.
     """
-    path = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    _refuse_unknown_variables(environ)
+    named = os.environ.get(CONFIG_VARIABLE)
+    path = path or (Path(named) if named else None)
+    _refuse_unknown_variables(os.environ)
     try:
         return Settings(**(_read_toml(path) if path else {}))
     except ValidationError as error:
@@ -271,7 +273,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
-    """What is wrong, without the value: it may be a secret."""
+    """What is wrong, without pydantic's repetition of the value: it may be a secret."""
     if problem["type"] == "extra_forbidden":
         return "unknown key"
     return str(problem["msg"]).removeprefix("Value error, ")

@@ -42,7 +42,8 @@ class Signer:
         raise NotFound("The public key was not found.")
 
     def owns(self, public_key: str) -> bool:
-        """Whether ``public_key`` is one of this server's, in either base64 alphabet.
+        """
+        Whether ``public_key`` is one of this server's, in either base64 alphabet.
 
         A ``+`` that a client left unescaped in a query string arrives as a space.
         """
@@ -71,15 +72,15 @@ def read_key_file(path: Path) -> tuple[SigningKey, ...]:
         lines = [line for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
         keys = tuple(read_signing_keys(lines))
     except FileNotFoundError as error:
-        message = f"There is no signing key at {path}. Create one with: sydent-py generate-key --output {path}"
-        raise KeyFileError(message) from error
-    except (ValueError, UnicodeDecodeError) as error:
-        message = f"{path} is not a signing key file: each line must be 'ed25519 VERSION BASE64'."
-        raise KeyFileError(message) from error
+        raise KeyFileError(
+            f"There is no signing key at {path}. Create one with: sydent-py generate-key --output {path}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise KeyFileError(
+            f"{path} cannot be used as a signing key file: each line must be 'ed25519 VERSION BASE64'."
+        ) from error
     if not keys:
-        message = f"{path} is empty. Create a key with: sydent-py generate-key"
-        raise KeyFileError(message)
+        raise KeyFileError(f"{path} is empty. Create a key with: sydent-py generate-key")
     if len({key.version for key in keys}) != len(keys):
-        message = f"{path} has two keys of one version; every key needs its own."
-        raise KeyFileError(message)
+        raise KeyFileError(f"{path} has two keys of one version; every key needs its own.")
     return keys

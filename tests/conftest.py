@@ -21,7 +21,7 @@ from tests.fakes.mailbox import Mailbox
 
 SEALING_KEY = "5e" * 32
 SIGNING_KEY = "ed25519 0 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n"  # of the specification's test vectors
-SUITES_WITH_SOCKETS = {"integration", "browser", "bench"}
+SUITES_WITH_SOCKETS = {"integration", "bench"}
 
 Launch = Callable[..., Driver]
 
@@ -48,7 +48,7 @@ class PostgreSql:
         self._databases += 1
         name = f"test_{self._databases}"
         with psycopg.connect(self.server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")  # type: ignore[arg-type]
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
     def url(self, name: str) -> str:
@@ -56,7 +56,7 @@ class PostgreSql:
 
     def drop(self, name: str) -> None:
         with psycopg.connect(self.server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self) -> None:
         self.server.cleanup()
@@ -106,7 +106,7 @@ def make_settings(directory: Path, url: str, **sections: dict[str, Any]) -> Sett
         "threads": 4,
         **sections.pop("server", {}),
     }
-    return Settings(server=server, database={"url": url}, **sections)  # type: ignore[arg-type]
+    return Settings(server=server, database={"url": url}, **sections)
 
 
 @pytest.fixture(scope="session")
@@ -147,7 +147,7 @@ def launch(database_url: str, tmp_path: Path) -> Iterator[Launch]:
     def build(**sections: dict[str, Any]) -> Driver:
         clock, mailbox = FakeClock(), Mailbox()
         settings = make_settings(tmp_path, database_url, **sections)
-        server = services.build(settings, services.Outside(clock, mailbox, FakeHomeservers()))
+        server = services.build(settings, services.Outside(clock, mailbox, FakeHomeservers(clock)))
         built.append(Driver(create_app(server), server, clock, mailbox))
         return built[-1]
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import ForeignKey, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, ForeignKey, Row, bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sydent_py.database import Base, Connection, insert
+from sydent_py.database import Base, insert
 
 
 class Account(Base):

@@ -40,14 +40,16 @@ class Terms:
             models.accept(db, str(account), sorted(ours.intersection(urls)))
 
     def require(self, user_id: str, accepted_version: str | None) -> None:
-        """``TermsNotSigned`` unless the user has accepted every policy in some language.
+        """
+        ``TermsNotSigned`` unless the user has accepted every policy in some language.
 
         ``accepted_version`` is what the account is known to have accepted; a match spares the look at each policy.
         """
         if not self.version or accepted_version == self.version:
             return
-        with self.database.begin() as db:
+        with self.database.autocommit() as db:
             accepted = models.accepted(db, user_id)
-            if not all(policy.urls & accepted for policy in self.file.policies.values()):
-                raise TermsNotSigned
+        if not all(policy.urls & accepted for policy in self.file.policies.values()):
+            raise TermsNotSigned
+        with self.database.begin() as db:
             models.set_terms_accepted(db, user_id, self.version)

@@ -1,5 +1,6 @@
 """Proving addresses (Identity Service API, "Email associations")."""
 
+import re
 from typing import Annotated, Any
 
 from flask import Blueprint
@@ -13,9 +14,12 @@ from sydent_py.validation.request_email_token import EmailTokenRequest
 bp = Blueprint("validation", __name__, url_prefix="/_matrix/identity/v2/validate")
 
 
+_DIGITS = re.compile(r"[0-9]{1,16}", re.ASCII)
+
+
 def _number(value: Any) -> Any:
     """matrix-js-sdk sends the number as a string, and forms know nothing else."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17 else value  # noqa: PLR2004
+    return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
 
 
 SendAttempt = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MAX_INTEGER)]

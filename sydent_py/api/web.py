@@ -2,11 +2,13 @@
 
 import ipaddress
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
 
 import structlog
 from flask import Flask, Response, current_app, json, request
 from flask.json.provider import DefaultJSONProvider
+from limits.errors import StorageError
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -26,10 +28,11 @@ from sydent_py.errors import (
     Unknown,
     Unrecognized,
 )
+from sydent_py.identifiers import IpAddress
 from sydent_py.services import Services
-from sydent_py.setting_types import Network
 
 MAX_BODY_BYTES = 1024 * 1024
+IPV6_CUSTOMER_BITS = 56
 EXTENSION = "sydent_py"
 FORM = "application/x-www-form-urlencoded"
 
@@ -62,7 +65,8 @@ def services() -> Services:
 
 
 def parse(model: type[P], *, form: bool = False) -> P:
-    """The request body as ``model``: JSON whatever the Content-Type says.
+    """
+    The request body as ``model``: JSON whatever the Content-Type says.
 
     Where ``form`` is set, the deprecated form encoding is taken too. Raises ``NotJson``, ``BadJson``, ``MissingParams``,
     ``InvalidParam`` and ``TooLarge``.
@@ -81,34 +85,40 @@ def query(model: type[P]) -> P:
 
 
 def client_network() -> str:
-    """Where the request came from: an IPv4 address, or the IPv6 /56 that providers give to one customer.
+    """
+    Where the request came from: an IPv4 address, or the IPv6 /56 that providers give to one customer.
 
     ``X-Forwarded-For`` is believed from the right for as long as the sender is one of our own proxies.
     """
     trusted = services().trusted_proxies
     hops = [request.remote_addr or "", *reversed(request.headers.get("X-Forwarded-For", "").split(","))]
-    network = hops[0]
+    sender = hops[0]
     for hop in hops:
-        address = _network(hop.strip())
+        address = _address(hop.strip())
         if address is None:
             break
-        network = str(address)
-        if not any(address.version == proxy.version and address.subnet_of(proxy) for proxy in trusted):  # type: ignore[arg-type]
+        sender = hop.strip()
+        if not any(address in proxy for proxy in trusted):
             break
-    return network
+    return _network(sender)
 
 
 @lru_cache(maxsize=1024)
-def _network(address: str) -> Network | None:
-    """The network that is counted for an address. A unix socket has none, and is our own proxy's."""
+def _address(text: str) -> IpAddress | None:
+    """The address in ``text``, unmapped. A unix socket has none, and is our own proxy's."""
     try:
-        ip = ipaddress.ip_address(address or "127.0.0.1")
+        address = ipaddress.ip_address(text or "127.0.0.1")
     except ValueError:
         return None
-    mapped = getattr(ip, "ipv4_mapped", None)
-    if mapped is not None or ip.version == 4:  # noqa: PLR2004 - IPv4
-        return ipaddress.ip_network(mapped or ip)
-    return ipaddress.ip_network((ip, 56), strict=False)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> str:
+    address = _address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, IPV6_CUSTOMER_BITS), strict=False))
+    return str(address)
 
 
 class CompactJson(DefaultJSONProvider):
@@ -127,20 +137,46 @@ def install(app: Flask) -> None:
     app.json = CompactJson(app)
     app.url_map.merge_slashes = False
     app.before_request(_answer_preflight)
-    app.register_error_handler(MatrixError, render_error)
-    app.register_error_handler(HTTPException, _render_http_error)
-    app.register_error_handler(OperationalError, _render_database_error)
-    app.register_error_handler(PoolTimeoutError, _render_database_error)
-    app.register_error_handler(Exception, _render_unknown_error)
+    app.register_error_handler(Exception, lambda error: render_error(refusal_of(error)))
     app.after_request(_add_headers)
 
 
-def render_error(error: MatrixError) -> Response:
+def render_error(refusal: MatrixError) -> Response:
     """A refusal as the standard error response."""
-    response = _json(error.to_json(), error.status)
-    if isinstance(error, LimitExceeded):
-        response.headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
+    response = _json(refusal.to_json(), refusal.status)
+    if isinstance(refusal, LimitExceeded):
+        response.headers["Retry-After"] = str(-(-refusal.retry_after_ms // 1000))
+    if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(request.routing_exception, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(request.routing_exception.valid_methods or ())
     return response
+
+
+def refusal_of(error: Exception) -> MatrixError:
+    """What whoever asked is told about ``error``: of what nobody foresaw, nothing."""
+    if isinstance(error, MatrixError):
+        return error
+    if isinstance(error, HTTPException):
+        return _refusal_of_http(error)
+    if isinstance(error, OperationalError | PoolTimeoutError | StorageError):
+        # The driver's class tells a lock that was not to be had from a server that is gone, and holds no data.
+        cause = type(getattr(error, "orig", None) or error.__cause__ or error).__name__
+        log.error("database.unavailable", route=str(request.url_rule), error=cause)
+        return Unknown("The database is not available. Please try again in a moment.", status=503)
+    log.error("request.failed", route=str(request.url_rule), method=request.method, exc_info=error)
+    return Unknown()
+
+
+def _refusal_of_http(error: HTTPException) -> MatrixError:
+    """What Flask refuses by itself, in our vocabulary."""
+    if isinstance(error, NoSuchRoute):
+        return Unrecognized()
+    if isinstance(error, MethodNotAllowed):
+        return Unrecognized("This endpoint exists, but not with this method.", status=405)
+    if isinstance(error, RequestEntityTooLarge):
+        return _body_too_large()
+    if isinstance(error, ClientDisconnected):
+        return NotJson("The request body ended too early.")
+    return InvalidParam("The request could not be understood.", status=error.code or 400)
 
 
 def _body_too_large() -> TooLarge:
@@ -153,37 +189,6 @@ def _json(value: dict[str, Any], status: int = 200) -> Response:
 
 def _answer_preflight() -> Response | None:
     return _json({}) if request.method == "OPTIONS" else None
-
-
-def _render_http_error(error: HTTPException) -> Response:
-    """What Flask refuses by itself, in our vocabulary."""
-    refusal: MatrixError
-    if isinstance(error, NoSuchRoute):
-        refusal = Unrecognized()
-    elif isinstance(error, MethodNotAllowed):
-        refusal = Unrecognized("This endpoint exists, but not with this method.", status=405)
-    elif isinstance(error, RequestEntityTooLarge):
-        refusal = _body_too_large()
-    elif isinstance(error, ClientDisconnected):
-        refusal = NotJson("The request body ended too early.")
-    else:
-        refusal = InvalidParam("The request could not be understood.", status=error.code or 400)
-    response = render_error(refusal)
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        response.headers["Allow"] = ", ".join(error.valid_methods)
-    return response
-
-
-def _render_database_error(error: Exception) -> Response:
-    log.error("database.unavailable", route=str(request.url_rule), error=type(error).__name__)
-    response = render_error(Unknown("The database is not available. Please try again in a moment.", status=503))
-    response.headers["Retry-After"] = "5"
-    return response
-
-
-def _render_unknown_error(error: Exception) -> Response:
-    log.error("request.failed", route=str(request.url_rule), method=request.method, exc_info=error)
-    return render_error(Unknown())
 
 
 def _add_headers(response: Response) -> Response:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+
 from sydent_py.bindings import models
 from sydent_py.clock import Clock
-from sydent_py.database import Connection, Database
+from sydent_py.database import Database
 from sydent_py.directory.publish import Directory
 from sydent_py.errors import Forbidden, Unauthorized
 from sydent_py.identifiers import ThreePid, UserId
@@ -30,7 +32,8 @@ class Bindings:
     clock: Clock
 
     def bind(self, account: UserId, sid: str, client_secret: str, mxid: str) -> dict[str, Any]:
-        """The signed association of the address that the session proves with ``mxid``, which must be the account's own.
+        """
+        The signed association of the address that the session proves with ``mxid``, which must be the account's own.
 
         It takes the place of any binding the address had, and uses the session up. Raises ``Unauthorized`` (403),
         ``NoValidSession``, ``SessionExpired`` and ``SessionNotValidated``.
@@ -54,7 +57,8 @@ class Bindings:
         return association
 
     def unbind(self, account: UserId, sid: str, client_secret: str, mxid: str, threepid: ThreePid) -> None:
-        """Remove the binding of ``threepid`` to ``mxid``, proved by a session for that address.
+        """
+        Remove the binding of ``threepid`` to ``mxid``, proved by a session for that address.
 
         A binding that is not there is removed already. Raises ``Forbidden`` when the session proves another address,
         ``NoValidSession``, ``SessionExpired`` and ``SessionNotValidated``.
@@ -66,17 +70,18 @@ class Bindings:
 
     def _remove(self, db: Connection, threepid: ThreePid, mxid: str) -> None:
         index = self._index(threepid)
-        ts = self._next_ts(db, index)
-        binding = models.get(db, self.signer.server_name, index)
+        binding = models.lock(db, self.signer.server_name, index)
         if binding is None or binding.user_id != mxid:
             return
         models.remove(db, self.signer.server_name, index)
         self.directory.withdraw(db, threepid)
+        ts = self._ts_after(binding.ts)
         unbind = {"medium": threepid.medium, "address": threepid.address, "mxid": mxid, "ts": ts}
         self.log.append(db, "unbind", self.signer.sign(unbind))
 
     def _sign_association(self, db: Connection, threepid: ThreePid, mxid: UserId) -> dict[str, Any]:
-        ts = self._next_ts(db, self._index(threepid))
+        displaced = models.lock(db, self.signer.server_name, self._index(threepid))
+        ts = self._ts_after(displaced.ts if displaced else 0)
         return self.signer.sign(
             {
                 "medium": threepid.medium,
@@ -88,11 +93,9 @@ class Bindings:
             }
         )
 
-    def _next_ts(self, db: Connection, address_index: bytes) -> int:
-        """Now, in ms, or just after the binding that stands: it is never older than what it displaces, however the clock is set."""
-        models.lock(db, address_index)
-        last = models.get(db, self.signer.server_name, address_index)
-        return max(self.clock.now_ms(), last.ts + 1 if last else 0)
+    def _ts_after(self, ts: int) -> int:
+        """Now, in ms, or just after the binding that stood until now, however the clock is set."""
+        return max(self.clock.now_ms(), ts + 1)
 
     def _index(self, threepid: ThreePid) -> bytes:
         return self.sealer.index("bindings.address", threepid.medium, threepid.address)

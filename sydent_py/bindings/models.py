@@ -1,9 +1,9 @@
 """The bindings: one register for every origin and address."""
 
-from sqlalchemy import Row, delete, func, select
+from sqlalchemy import Connection, Row, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sydent_py.database import Base, Connection, insert
+from sydent_py.database import Base, insert
 
 
 class Binding(Base):
@@ -21,14 +21,14 @@ class Binding(Base):
     not_after: Mapped[int]
 
 
-def lock(db: Connection, address_index: bytes) -> None:
-    """Make other transactions on this address wait for this one. SQLite's writers wait for each other anyway."""
+def lock(db: Connection, origin: str, address_index: bytes) -> Row[str, int] | None:
+    """
+    User ID and ``ts`` of the binding of an address, after which other transactions on it wait for this one.
+
+    SQLite's writers wait for each other anyway; a row lock would not hold where there is no row yet.
+    """
     if db.dialect.name == "postgresql":
         db.execute(select(func.pg_advisory_xact_lock(int.from_bytes(address_index[:8], "big", signed=True))))
-
-
-def get(db: Connection, origin: str, address_index: bytes) -> Row[str, int] | None:
-    """User ID and ``ts`` of the binding of an address."""
     statement = select(Binding.user_id, Binding.ts)
     return db.execute(statement.where(Binding.origin == origin, Binding.address_index == address_index)).one_or_none()
 

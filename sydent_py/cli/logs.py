@@ -7,16 +7,13 @@ import structlog
 
 
 def configure_logs() -> None:
-    """Write events to standard error. Both renderers escape control characters, so that one event stays one line.
+    """
+    Write events to standard error. Both renderers escape control characters, so that one event stays one line.
 
     Tracebacks are plain: richer ones show local variables, and with them addresses and tokens.
     """
     renderer: structlog.typing.Processor
-    renderer = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
-    )
+    renderer = _for_people() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -30,3 +27,7 @@ def configure_logs() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _for_people() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(repr_native_str=True, exception_formatter=structlog.dev.plain_traceback)

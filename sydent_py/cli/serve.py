@@ -22,7 +22,6 @@ def serve(config: Path | None) -> None:
     # In this process first, because what does not fit together is told here in one line, and by workers in many.
     built = services.build(settings)
     create_app(built)
-    built.forget_expired()
     built.close()
     Server(settings, when_ready=lambda: click.echo(_welcome(settings, config), err=True)).run()
 

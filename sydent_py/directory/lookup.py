@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from sydent_py.clock import Clock
-from sydent_py.database import Connection, Database
+from sydent_py.database import Database
 from sydent_py.directory import models
 from sydent_py.directory.peppers import Peppers, lookup_hash
 from sydent_py.errors import InvalidParam, InvalidPepper, LimitExceeded, TooLarge
@@ -48,7 +50,8 @@ class Lookup:
     budgets: LookupBudgets
 
     def __call__(self, account: UserId, algorithm: str, pepper: str, addresses: Sequence[str]) -> dict[str, str]:
-        """The user ID of every address that has one, by the address as the client wrote it.
+        """
+        The user ID of every address that has one, by the address as the client wrote it.
 
         Raises ``InvalidParam`` (algorithm), ``InvalidPepper``, ``TooLarge`` and ``LimitExceeded``.
         """

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import LargeBinary, RowMapping, delete, select, text
+from sqlalchemy import Connection, LargeBinary, RowMapping, delete, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sydent_py.database import BIG_ID, Base, Connection, chunks, insert
+from sydent_py.database import BIG_ID, Base, chunks, insert
 
 # One statement's worth of keys: far below SQLite's limit of variables, and few enough statement texts to stay prepared.
 _KEYS_PER_STATEMENT = 1000
 
 
 class Pepper(Base):
-    """A pepper and the generation of lookup rows made with it.
+    """
+    A pepper and the generation of lookup rows made with it.
 
     ``retired_at_ms`` is when clients were first told another one; until its rows are deleted it still answers.
     ``key_check`` is the lookup key of the pepper itself: it differs when the sealing key is not the one the rows were made with.
@@ -52,7 +53,7 @@ class LookupBudget(Base):
 
 def peppers(db: Connection) -> Sequence[RowMapping]:
     """Every pepper that still answers, newest first."""
-    statement = select(Pepper.generation, Pepper.pepper, Pepper.key_check, Pepper.retired_at_ms)
+    statement = select(Pepper.generation, Pepper.pepper, Pepper.key_check)
     return db.execute(statement.order_by(Pepper.generation.desc())).mappings().all()
 
 
@@ -79,7 +80,8 @@ def remove(db: Connection, entries: Sequence[tuple[int, bytes]]) -> None:
 
 
 def find(db: Connection, generation: int, keys: list[bytes]) -> dict[bytes, str]:
-    """The user IDs under those of ``keys`` that have one.
+    """
+    The user IDs under those of ``keys`` that have one.
 
     Statements as text: rendering thousands of bound parameters would cost more than the index probes they are for.
     """
@@ -129,7 +131,11 @@ _SPEND = text("""
 
 
 def spend(db: Connection, account: Allowance, homeserver: Allowance, day: int, amount: int) -> bool:
-    """Charge ``amount`` hashes of ``day`` to both, or to neither: whether both could afford it."""
+    """
+    Charge ``amount`` hashes of ``day`` to both: whether both could afford it.
+
+    A refused request charges neither, but for one that loses a race at the very limit, which may charge one of them.
+    """
     if amount > min(account.limit, homeserver.limit):
         return False
     parameters = {

@@ -5,16 +5,18 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 
+from sqlalchemy import Connection
+
 from sydent_py import tokens
 from sydent_py.clock import Clock
-from sydent_py.database import Connection, Database
+from sydent_py.database import Database
 from sydent_py.directory import models
 from sydent_py.errors import InvalidPepper
 from sydent_py.identifiers import ThreePid
 from sydent_py.sealing import Sealer
 
 # How long a process may go on answering under a pepper that another one has retired and cleared away.
-CACHE_MS = 60_000
+CACHE_S = 60.0
 
 
 class SealingKeyMismatch(Exception):
@@ -28,9 +30,9 @@ class Peppers:
     database: Database
     sealer: Sealer
     clock: Clock
-    _generations: dict[str, int] = field(default_factory=dict)
-    _read_at_ms: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _generations: dict[str, int] = field(init=False, default_factory=dict)
+    _read_at_s: float = field(init=False, default=0.0)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def prepare(self) -> None:
         """Create the first pepper where there is none; ``SealingKeyMismatch`` if the table belongs to another key."""
@@ -50,7 +52,7 @@ class Peppers:
     def generation(self, pepper: str) -> int:
         """The generation of lookup rows that ``pepper`` reads; ``InvalidPepper`` for one that answers no more."""
         with self._lock:
-            stale = self.clock.now_ms() - self._read_at_ms > CACHE_MS
+            stale = self.clock.monotonic_s() - self._read_at_s > CACHE_S
             if stale or pepper not in self._generations:
                 self._read()
             if pepper not in self._generations:
@@ -70,7 +72,7 @@ class Peppers:
     def _read(self) -> None:
         with self.database.autocommit() as db:
             self._generations = {row["pepper"]: row["generation"] for row in models.peppers(db)}
-        self._read_at_ms = self.clock.now_ms()
+        self._read_at_s = self.clock.monotonic_s()
 
     def _key_check(self, pepper: str) -> bytes:
         return self.sealer.lookup_keys([pepper])[0]

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from sydent_py.database import Connection
+from sqlalchemy import Connection
+
 from sydent_py.directory import models
 from sydent_py.directory.peppers import Peppers
 from sydent_py.identifiers import ThreePid, UserId

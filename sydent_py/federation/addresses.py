@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from sydent_py.identifiers import IpAddress
-
-Network = IPv4Network | IPv6Network
+from sydent_py.identifiers import IpAddress, Network
 
 # The lists are ours, not ``is_global``: Python 3.11 takes multicast, 192.88.99.0/24, fec0::/10 and every wrapped
 # address for global, and its answers change from one version to the next. IANA's special-purpose registries, 2025.
@@ -47,7 +45,8 @@ _LOOPBACK_V4, _LOOPBACK_V6 = IPv4Address("127.0.0.1"), IPv6Address("::1")
 
 
 def is_permitted(address: IpAddress, allow_networks: Sequence[Network] = ()) -> bool:
-    """Whether a connection to ``address`` may be opened.
+    """
+    Whether a connection to ``address`` may be opened.
 
     An address inside one of ``allow_networks``, as it stands or unwrapped, is permitted. Every other one has to be
     globally routable unicast, and where it wraps IPv4 addresses, so do they. A network that holds 127.0.0.1 allows

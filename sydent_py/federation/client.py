@@ -35,7 +35,8 @@ class Homeservers:
     timeout_s: float = TIMEOUT_S
 
     def userinfo(self, server: ServerName, access_token: str) -> UserId:
-        """The user whom ``server`` gave the OpenID token ``access_token``.
+        """
+        The user whom ``server`` gave the OpenID token ``access_token``.
 
         Raises ``Unauthorized`` where the homeserver rejects the token or vouches for a user of another server, and
         ``RequestFailed`` where it cannot be asked or makes no sense. Server-Server API,
@@ -65,8 +66,7 @@ def build(settings: Federation, clock: Clock) -> Homeservers:
     try:
         transport = Transport(allow_networks=settings.allow_networks, ca_file=settings.ca_file)
     except OSError as error:
-        message = f"federation.ca_file: {settings.ca_file} cannot be used: {error}"
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(f"federation.ca_file: {settings.ca_file} cannot be used: {error}") from error
     discovery = Discovery(WellKnown(transport, clock), system_resolver())
     return Homeservers(clock, transport, discovery, frozenset(settings.allowed_homeservers))
 

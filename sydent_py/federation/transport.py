@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 
 from sydent_py import __version__
 from sydent_py.clock import Deadline
-from sydent_py.federation.addresses import Network, is_permitted
-from sydent_py.identifiers import IpAddress, ServerName
+from sydent_py.federation.addresses import is_permitted
+from sydent_py.identifiers import IpAddress, Network, ServerName
 
 MAX_BODY_BYTES = 50 * 1024
 # Status line, headers, chunk sizes and body together.
 MAX_RECEIVED_BYTES = MAX_BODY_BYTES + 64 * 1024
 MAX_ADDRESSES = 4
 
-# The system's resolver may take half a minute over a name whose DNS server is silent, and cannot be interrupted. Eight
-# web threads that each give up after ten seconds leave fewer than these many behind.
+# The system's resolver may take half a minute over a name whose DNS server is silent, and cannot be interrupted. Those
+# that ask give up after ten seconds; no more than these many lookups are left behind.
 MAX_LOOKUPS = 64
 
 T = TypeVar("T")
@@ -46,7 +46,8 @@ class Reason(StrEnum):
 
 
 class RequestFailed(Exception):
-    """Another server could not be asked, or did not answer as it should.
+    """
+    Another server could not be asked, or did not answer as it should.
 
     Neither the message nor a chained exception holds the path or the query, which may carry an access token.
     """
@@ -87,7 +88,8 @@ def system_addresses(host: str) -> list[str]:
 
 
 class Transport:
-    """HTTPS GET with a checked address, a verified certificate, bounded answers and a deadline.
+    """
+    HTTPS GET with a checked address, a verified certificate, bounded answers and a deadline.
 
     No proxies, no cookies, no redirects, no content codings. ``allow_networks`` are the non-public networks that may be
     reached; ``ca_file`` holds roots that are trusted beside the system's.
@@ -106,7 +108,8 @@ class Transport:
         self._context = _client_context(ca_file)
 
     def get(self, destinations: Sequence[Destination], target: str, deadline: Deadline) -> Response:
-        """The answer to ``GET target`` from the first destination that accepts a connection.
+        """
+        The answer to ``GET target`` from the first destination that accepts a connection.
 
         ``target`` is a path with an optional query, percent-encoded. Raises ``RequestFailed``.
         """
@@ -235,7 +238,8 @@ def _ask(connection: ssl.SSLSocket, destination: Destination, target: str) -> Re
 
 @contextmanager
 def _shut_down_at(deadline: Deadline, connection: ssl.SSLSocket) -> Iterator[None]:
-    """Cut the connection at the deadline, whatever the thread that reads it is waiting for; ``TimeoutError`` if so.
+    """
+    Cut the connection at the deadline, whatever the thread that reads it is waiting for; ``TimeoutError`` if so.
 
     A timeout of the socket starts anew with each byte that drips in, and OpenSSL may read for ever inside one call.
     """

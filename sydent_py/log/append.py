@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from canonicaljson import encode_canonical_json
+from sqlalchemy import Connection
 
 from sydent_py import tokens
 from sydent_py.clock import Clock
-from sydent_py.database import Connection
 from sydent_py.log import models
 from sydent_py.sealing import Sealer
 
@@ -26,7 +26,8 @@ class Log:
     clock: Clock
 
     def append(self, db: Connection, kind: Kind, payload: Mapping[str, Any]) -> None:
-        """Queue ``payload``, an object this server has signed, for the log, in the caller's transaction.
+        """
+        Queue ``payload``, an object this server has signed, for the log, in the caller's transaction.
 
         A binding without its log entry cannot exist, because both are written or neither is. Raises ``ValueError`` for a
         payload over 8 KiB of canonical JSON: everything in it was bounded long before it came here.

@@ -19,7 +19,7 @@ from sydent_py.messaging.smtp import Connection, Letter, Relay, reason_of, verif
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, Email
 
-_log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 _MAILABLE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+", re.ASCII)
 _RULE = "=" * 78
@@ -27,7 +27,8 @@ _RULE = "=" * 78
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail to one address: the same words as ``text`` and as ``html``, and headers beyond those every mail has.
+    """
+    A mail to one address: the same words as ``text`` and as ``html``, and headers beyond those every mail has.
 
     ``InvalidEmail`` unless ``to`` is a canonical ASCII email address: mail libraries parse their recipients once more,
     and nothing that could be read as two addresses, or as another one, may reach them.
@@ -53,7 +54,8 @@ class Mailer(Protocol):
 
 @dataclass(frozen=True)
 class SmtpMailer:
-    """Hands each mail to ``relay`` over a connection of its own; threads may share it. Needs no Flask application.
+    """
+    Hands each mail to ``relay`` over a connection of its own; threads may share it. Needs no Flask application.
 
     ``sender`` is a display name, possibly empty, and an address.
     """
@@ -73,9 +75,9 @@ class SmtpMailer:
             with Connection(self.relay, self.clock) as connection:
                 connection.send(letter)
         except (OSError, ValueError) as error:
-            _log.warning("email.not_sent", address=pseudonym, **reason_of(error))
+            log.warning("email.not_sent", address=pseudonym, **reason_of(error))
             raise EmailSendError from error
-        _log.info("email.sent", address=pseudonym, message_id=message_id)
+        log.info("email.sent", address=pseudonym, message_id=message_id)
 
     def _compose(self, mail: Mail, message_id: str) -> bytes:
         """The mail, marked as automatic so that no out-of-office note answers it (RFC 3834)."""
@@ -120,8 +122,9 @@ def build(settings: Email, clock: Clock, sealer: Sealer) -> Mailer:
         return LogMailer()
     username, password = settings.smtp_username, settings.password
     if not (username + password).isascii():
-        message = "email.smtp_username and email.smtp_password must be ASCII: the SMTP library sends nothing else"
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            "email.smtp_username and email.smtp_password must be ASCII: the SMTP library sends nothing else"
+        )
     sender = settings.sender_parts
     relay = Relay(
         host=settings.smtp_host.strip("[]"),

@@ -36,7 +36,8 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 @dataclass(frozen=True)
 class Relay:
-    """The mail server that every mail is handed to, and how.
+    """
+    The mail server that every mail is handed to, and how.
 
     ``security`` is ``starttls`` (refused unless offered and verified), ``tls`` (from the first byte) or ``none``.
     ``own_name`` is what this side calls itself. One wait lasts at most ``timeout_s``, a whole mail at most
@@ -55,7 +56,8 @@ class Relay:
 
 
 def verifying_context(ca_file: Path | None) -> ssl.SSLContext:
-    """A TLS client that trusts the system's roots and those in ``ca_file``; building one takes 20 ms.
+    """
+    A TLS client that trusts the system's roots and those in ``ca_file``; building one takes 20 ms.
 
     Raises ``ConfigurationError`` if the file holds no certificate.
     """
@@ -64,8 +66,7 @@ def verifying_context(ca_file: Path | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=ca_file)
         except OSError as error:
-            message = f"email.ca_file: {ca_file} holds no certificate that can be read: {error}"
-            raise ConfigurationError(message) from error
+            raise ConfigurationError(f"email.ca_file: {ca_file} holds no certificate that can be read: {error}") from error
     return context
 
 
@@ -82,7 +83,8 @@ def reason_of(error: Exception) -> dict[str, str | int]:
 
 
 class Letter(flask_mail.Message):
-    """One composed mail to one address.
+    """
+    One composed mail to one address.
 
     Flask-Mail's constructor is not called: its ``make_msgid()`` asks the DNS for this machine's name, for as long as the
     resolver likes, and its message would need an application context and go out as unencoded 8-bit text.
@@ -99,7 +101,8 @@ class Letter(flask_mail.Message):
 
 
 class Connection(flask_mail.Connection):
-    """Flask-Mail's connection, verified and bounded in time.
+    """
+    Flask-Mail's connection, verified and bounded in time.
 
     Flask-Mail 0.10 itself checks no certificate, sets no timeout, parses recipients anew and needs an application.
     """

@@ -40,6 +40,9 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
+# What else there is beside the directories of brands.
+_NO_BRANDS = {*_EXAMPLES, "pages"}
+
 
 @dataclass(frozen=True)
 class _Kind:
@@ -53,7 +56,8 @@ class _Kind:
 
 
 class Templates:
-    """Renders mail. Every file is looked up as ``BRAND/KIND/PART`` and ``KIND/PART`` in ``directory``, then in the package.
+    """
+    Renders mail. Every file is looked up as ``BRAND/KIND/PART`` and ``KIND/PART`` in ``directory``, then in the package.
 
     ``PART`` is ``subject.txt``, ``body.txt`` or ``body.html``; ``layout.html``, which every body extends, can be replaced
     in the same way. All templates are compiled and tried here: ``ConfigurationError`` names the one that is broken.
@@ -65,8 +69,7 @@ class Templates:
             self._default = _compile([*own, PACKAGE_DIR])
             self._by_brand = {path.name: _compile([path, *own, PACKAGE_DIR]) for path in _brand_dirs(directory)}
         except OSError as error:
-            message = f"email.templates_dir: {directory} cannot be read: {error}"
-            raise ConfigurationError(message) from error
+            raise ConfigurationError(f"email.templates_dir: {directory} cannot be read: {error}") from error
 
     def render(self, kind: str, brand: str | None, to: ThreePid, **context: Any) -> Mail:
         """The mail of this ``kind`` to ``to``. ``brand`` may be anything a client sends: an unknown one is the default."""
@@ -81,7 +84,7 @@ def _brand_dirs(directory: Path | None) -> list[Path]:
     return [
         path
         for path in sorted(directory.iterdir())
-        if path.is_dir() and _BRAND.fullmatch(path.name) and path.name not in _EXAMPLES
+        if path.is_dir() and _BRAND.fullmatch(path.name) and path.name not in _NO_BRANDS
     ]
 
 
@@ -110,16 +113,15 @@ def _compile_part(environment: Environment, directories: list[Path], name: str, 
         rendered = template.render(example)
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, OSError, RecursionError) as error:
         where = f"{error.filename}, line {error.lineno}" if isinstance(error, TemplateSyntaxError) else path
-        message = f"email.templates_dir: the mail template {where} cannot be used: {error}"
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(f"email.templates_dir: the mail template {where} cannot be used: {error}") from error
     if "/body." in name and example["link"] not in rendered:
-        message = f"email.templates_dir: the mail template {path} does not show {{{{ link }}}}"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"email.templates_dir: the mail template {path} does not show {{{{ link }}}}")
     return template
 
 
 def _inert(value: str) -> Markup:
-    """``value`` in HTML so that no mail client makes a link of it: a stranger may have chosen ``@www.evil.example:evil.example``.
+    """
+    ``value`` in HTML so that no mail client makes a link of it: a stranger may have chosen ``@www.evil.example:evil.example``.
 
     Nothing inside an anchor is turned into a link, and an anchor without a target leads nowhere.
     """

@@ -4,24 +4,35 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, redirect, render_template, request
-from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from sydent_py.api.access import public
-from sydent_py.api.web import CORS_HEADERS, ClientSecret, Parameters, ShortText, parse, query, services
+from sydent_py.api.web import CORS_HEADERS, ClientSecret, Parameters, ShortText, parse, query, refusal_of, services
 from sydent_py.errors import (
     InvalidParam,
-    MatrixError,
     MissingParams,
     NoValidSession,
     SessionExpired,
     TokenIncorrect,
-    Unknown,
 )
+from sydent_py.validation.submit_token import Confirmed
 
 bp = Blueprint("pages", __name__, template_folder="templates")
 
-TEMPLATES = ("confirm.html", "confirmed.html", "problem.html")
+# Every page with an example of what it is given: at start each is rendered with it, so that a misspelt variable in an
+# operator's own stops the start and not the first person.
+_FRAME = {"server_name": "id.example.org", "stylesheet": "/static/page.css"}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "confirm.html": {
+        **_FRAME,
+        "user_id": "@a:b",
+        "address": "a@b",
+        "action": "/confirm",
+        "fields": {"sid": "s", "token": "t"},
+    },
+    "confirmed.html": {**_FRAME, "address": "a@b"},
+    "problem.html": {**_FRAME, "title": "t", "message": "m"},
+}
 
 # What to do next, by what went wrong; a link carries nothing that the person could mend by hand.
 _PROBLEMS = {
@@ -54,7 +65,7 @@ def confirm() -> str:
     link = query(Link)
     pending = services().validation.submit_token.describe(link.sid, link.token)
     if pending.is_validated:
-        return _page("confirmed.html", address=pending.threepid.address, next_link=None)
+        return _page("confirmed.html", address=pending.threepid.address)
     return _page(
         "confirm.html",
         user_id=pending.user_id,
@@ -69,10 +80,7 @@ def confirm() -> str:
 def press() -> BaseResponse | str:
     """The button was pressed: validate, and send the person on to where the client asked."""
     link = parse(Link, form=True)
-    threepid, next_link = services().validation.submit_token.confirm(link.sid, link.token)
-    if next_link:
-        return redirect(next_link, code=303)
-    return _page("confirmed.html", address=threepid.address, next_link=None)
+    return _go_on(services().validation.submit_token.confirm(link.sid, link.token), status=303)
 
 
 @bp.get("/_matrix/identity/v2/validate/email/submitToken")
@@ -80,11 +88,7 @@ def press() -> BaseResponse | str:
 def submit_token() -> BaseResponse | str:
     """``GET /validate/email/submitToken``: for whoever holds all three secrets. No mail of ours links here."""
     link = query(SubmittedLink)
-    use_case = services().validation.submit_token
-    next_link = use_case(link.sid, link.client_secret, link.token, None)
-    if next_link:
-        return redirect(next_link)
-    return _page("confirmed.html", address=use_case.describe(link.sid, link.token).threepid.address, next_link=None)
+    return _go_on(services().validation.submit_token(link.sid, link.client_secret, link.token, None), status=302)
 
 
 @bp.get("/static/page.css")
@@ -97,23 +101,18 @@ def stylesheet() -> Response:
     return response
 
 
-@bp.errorhandler(MatrixError)
-def render_problem(error: MatrixError) -> tuple[str, int]:
+@bp.errorhandler(Exception)
+def render_problem(error: Exception) -> tuple[str, int]:
     """A refusal, for people."""
-    title, advice = _PROBLEMS.get(type(error), _OTHER)
-    return _page("problem.html", title=title, message=advice), error.status
-
-
-@bp.errorhandler(HTTPException)
-def render_http_problem(error: HTTPException) -> tuple[str, int]:
-    """What Flask refuses by itself, for people."""
-    return render_problem(Unknown(status=error.code or 400))
+    refusal = refusal_of(error)
+    title, advice = _PROBLEMS.get(type(refusal), _OTHER)
+    return _page("problem.html", title=title, message=advice), refusal.status
 
 
 @bp.after_request
 def protect(response: Response) -> Response:
     """A page shows an address and holds a secret: it is not framed, not cached, not leaked by a referrer."""
-    targets = " ".join(services().validation.request_email_token.next_link_origins)
+    targets = " ".join(services().next_link_origins)
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'self'; form-action 'self' {targets}; frame-ancestors 'none'; base-uri 'none'"
     )
@@ -122,6 +121,13 @@ def protect(response: Response) -> Response:
     if request.path.startswith("/_matrix/"):
         response.headers.update(CORS_HEADERS)
     return response
+
+
+def _go_on(confirmed: Confirmed, status: int) -> BaseResponse | str:
+    """To where the client asked, or to a page that says it is done."""
+    if confirmed.next_link:
+        return redirect(confirmed.next_link, status)
+    return _page("confirmed.html", address=confirmed.threepid.address)
 
 
 def _page(template: str, **context: Any) -> str:

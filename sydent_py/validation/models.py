@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import Row, UniqueConstraint, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, UniqueConstraint, case, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sydent_py.database import Base, Connection, insert
+from sydent_py.database import Base, insert
 
 
 class Session(Base):
-    """One attempt of one account to prove one address.
+    """
+    One attempt of one account to prove one address.
 
     ``send_attempt`` is the greatest that has been sent, ``sending_attempt`` the one that is being sent until
     ``sending_until_ms``: a sender that died in between leaves a claim that lapses. Times are milliseconds since the epoch.
@@ -41,7 +42,8 @@ NOTHING_SENT = -1
 
 
 def open_session(db: Connection, *, sid: str, oldest_ms: int, now_ms: int, **key: Any) -> str:
-    """The sid of the open session of account, address and client secret: an existing one, or a new one named ``sid``.
+    """
+    The sid of the open session of account, address and client secret: an existing one, or a new one named ``sid``.
 
     A session that was spent, or last modified before ``oldest_ms``, makes room for a new one.
     """
@@ -61,35 +63,45 @@ def open_session(db: Connection, *, sid: str, oldest_ms: int, now_ms: int, **key
 
 
 def claim_send(db: Connection, sid: str, attempt: int, *, now_ms: int, until_ms: int) -> bool:
-    """Become the one who sends ``attempt``: whether nobody has sent it and nobody is sending it."""
+    """
+    Become the one who sends ``attempt``: whether nobody has sent it and nobody is sending it.
+
+    ``until_ms`` is when the claim lapses, and what it is known by from here on.
+    """
     free = or_(Session.sending_attempt < attempt, Session.sending_until_ms < now_ms)
     statement = update(Session).where(Session.sid == sid, Session.send_attempt < attempt, free)
     return db.execute(statement.values(sending_attempt=attempt, sending_until_ms=until_ms)).rowcount == 1
 
 
-def put_token(db: Connection, sid: str, *, token_hash: bytes, next_link: bytes | None, now_ms: int) -> None:
-    """Put a new token in the place of the old one; the guesses start again.
+def put_token(db: Connection, sid: str, until_ms: int, *, token_hash: bytes, next_link: bytes | None, now_ms: int) -> bool:
+    """
+    Put a new token in the place of the old one: whether the claim still stands. The guesses start again.
 
     The session lives longer by it, unless it is validated: a proof does not become younger by asking for another.
     """
     modified_at_ms = case((Session.validated_at_ms.is_(None), now_ms), else_=Session.modified_at_ms)
     values = {"token_hash": token_hash, "next_link": next_link, "guesses": 0, "modified_at_ms": modified_at_ms}
-    db.execute(update(Session).where(Session.sid == sid).values(values))
+    return db.execute(update(Session).where(*_claimed(sid, until_ms)).values(values)).rowcount == 1
 
 
-def finish_send(db: Connection, sid: str, attempt: int) -> None:
-    """Note that ``attempt`` was sent."""
-    db.execute(update(Session).where(Session.sid == sid, Session.send_attempt < attempt).values(send_attempt=attempt))
+def finish_send(db: Connection, sid: str, until_ms: int) -> None:
+    """Note that the attempt was sent."""
+    db.execute(update(Session).where(*_claimed(sid, until_ms)).values(send_attempt=Session.sending_attempt))
 
 
-def release_send(db: Connection, sid: str, attempt: int) -> None:
-    """Give the claim back, because nothing was sent: the same attempt may be made again.
+def release_send(db: Connection, sid: str, until_ms: int) -> None:
+    """
+    Give the claim back, because nothing was sent: the same attempt may be made again.
 
     A session that never had a token is deleted, so that refused requests leave nothing behind.
     """
-    claimed = [Session.sid == sid, Session.sending_attempt == attempt]
+    claimed = _claimed(sid, until_ms)
     db.execute(delete(Session).where(*claimed, Session.token_hash.is_(None)))
     db.execute(update(Session).where(*claimed).values(sending_attempt=Session.send_attempt, sending_until_ms=0))
+
+
+def _claimed(sid: str, until_ms: int) -> tuple[ColumnElement[bool], ...]:
+    return Session.sid == sid, Session.sending_until_ms == until_ms
 
 
 def get(db: Connection, sid: str) -> Row[Any] | None:
@@ -104,7 +116,8 @@ def count_guess(db: Connection, sid: str, most: int) -> bool:
 
 
 def validate(db: Connection, sid: str, token_hash: bytes, now_ms: int) -> bool:
-    """Mark the session validated, once: whether ``token_hash`` is still its token.
+    """
+    Mark the session validated, once: whether ``token_hash`` is still its token.
 
     Guesses start again, because the right token is no guess.
     """

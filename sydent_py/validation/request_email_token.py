@@ -1,11 +1,15 @@
 """Starting to prove an email address (``POST /validate/email/requestToken``)."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
+from sqlalchemy import Connection
+
 from sydent_py import tokens
 from sydent_py.database import Database
-from sydent_py.errors import InvalidParam, MatrixError
+from sydent_py.errors import InvalidParam
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.messaging.email import Mail, Mailer
 from sydent_py.messaging.templates import Templates
@@ -30,6 +34,15 @@ class EmailTokenRequest:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A session, and whether this request is the one that sends, until the claim lapses."""
+
+    sid: str
+    until_ms: int
+    stands: bool
+
+
+@dataclass(frozen=True)
 class RequestEmailToken:
     """Sends the mail with the link that proves an address."""
 
@@ -44,20 +57,22 @@ class RequestEmailToken:
     next_link_origins: tuple[str, ...]
 
     def __call__(self, account: UserId, request: EmailTokenRequest, network: str) -> str:
-        """The sid of the session; a mail is sent only for an attempt greater than any sent before.
+        """
+        The sid of the session; a mail is sent only for an attempt greater than any sent before.
 
         Of identical requests at the same moment one sends and all get the sid. Raises ``InvalidEmail``, ``InvalidParam``
         (next_link), ``LimitExceeded`` and ``EmailSendError``; after those two the same attempt may be made again.
         """
         threepid = ThreePid.email(request.email)
         self._check_next_link(request.next_link)
-        sid, claimed = self._claim(account, threepid, request)
-        if claimed:
-            self._send_or_release(account, threepid, request, network, sid)
-        return sid
+        claim = self._claim(account, threepid, request)
+        if claim.stands:
+            self._send_or_release(account, threepid, request, network, claim)
+        return claim.sid
 
-    def _claim(self, account: UserId, threepid: ThreePid, request: EmailTokenRequest) -> tuple[str, bool]:
+    def _claim(self, account: UserId, threepid: ThreePid, request: EmailTokenRequest) -> Claim:
         now_ms = self.sessions.clock.now_ms()
+        until_ms = now_ms + CLAIM_MS
         with self.database.begin() as db:
             sid = models.open_session(
                 db,
@@ -70,31 +85,37 @@ class RequestEmailToken:
                 medium=threepid.medium,
                 address=self.sealer.seal(threepid.address, "validation_sessions.address"),
             )
-            return sid, models.claim_send(db, sid, request.send_attempt, now_ms=now_ms, until_ms=now_ms + CLAIM_MS)
+            stands = models.claim_send(db, sid, request.send_attempt, now_ms=now_ms, until_ms=until_ms)
+        return Claim(sid, until_ms, stands)
 
     def _send_or_release(
-        self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, network: str, sid: str
+        self, account: UserId, threepid: ThreePid, request: EmailTokenRequest, network: str, claim: Claim
     ) -> None:
         """Budgets come before the new token: a mail that is refused must not make the link in the last one worthless."""
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._settle, models.release_send, claim)
             self._spend_budgets(account, threepid, network)
-            link = self._new_link(sid, request.next_link)
+            link = self._new_link(claim, request.next_link)
+            if link is None:
+                return
             self.mailer.send(self._mail(account, threepid, request.brand, link))
-        except MatrixError:
-            with self.database.begin() as db:
-                models.release_send(db, sid, request.send_attempt)
-            raise
-        with self.database.begin() as db:
-            models.finish_send(db, sid, request.send_attempt)
+            undo.pop_all()
+        self._settle(models.finish_send, claim)
 
-    def _new_link(self, sid: str, next_link: str | None) -> str:
-        """The link to mail. It carries all that the person needs, and not the client's secret."""
+    def _settle(self, settle: Callable[[Connection, str, int], None], claim: Claim) -> None:
+        with self.database.begin() as db:
+            settle(db, claim.sid, claim.until_ms)
+
+    def _new_link(self, claim: Claim, next_link: str | None) -> str | None:
+        """The link to mail, unless the claim has lapsed. It carries all that the person needs, and not the client's secret."""
         token = tokens.new_token()
         sealed = self.sealer.seal(next_link, "validation_sessions.next_link") if next_link else None
+        now_ms = self.sessions.clock.now_ms()
         with self.database.begin() as db:
-            now_ms = self.sessions.clock.now_ms()
-            models.put_token(db, sid, token_hash=hash_token(token), next_link=sealed, now_ms=now_ms)
-        return f"{self.confirm_url}?{urlencode({'sid': sid, 'token': token})}"
+            stands = models.put_token(
+                db, claim.sid, claim.until_ms, token_hash=hash_token(token), next_link=sealed, now_ms=now_ms
+            )
+        return f"{self.confirm_url}?{urlencode({'sid': claim.sid, 'token': token})}" if stands else None
 
     def _spend_budgets(self, account: UserId, threepid: ThreePid, network: str) -> None:
         """From the sender's to the recipient's, so that a refused sender uses up nobody else's."""

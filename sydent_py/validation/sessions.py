@@ -4,8 +4,10 @@ import hmac
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+
 from sydent_py.clock import Clock
-from sydent_py.database import Connection, Database
+from sydent_py.database import Database
 from sydent_py.errors import NoValidSession, SessionExpired, SessionNotValidated
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.sealing import Sealer
@@ -32,7 +34,8 @@ class Sessions:
     clock: Clock
 
     def get_validated(self, account: UserId, sid: str, client_secret: str) -> Proof:
-        """What the session proves (``GET /3pid/getValidated3pid``).
+        """
+        What the session proves (``GET /3pid/getValidated3pid``).
 
         Raises ``NoValidSession``, ``SessionExpired`` or ``SessionNotValidated``.
         """
@@ -54,7 +57,8 @@ class Sessions:
         return proof.threepid
 
     def find(self, db: Connection, sid: str, client_secret: str, account: UserId | None) -> Any:
-        """The live session with this sid and client secret, which ``account`` started where one is given.
+        """
+        The live session with this sid and client secret, which ``account`` started where one is given.
 
         Unknown sid, wrong secret and foreign session are one ``NoValidSession``, found in the same steps.
         """

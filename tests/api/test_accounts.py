@@ -146,6 +146,11 @@ def test_getting_validated_3pids_needs_both_parameters(api: Driver) -> None:
     assert refusal(api.get("/3pid/getValidated3pid", token, client_secret=SECRET)) == (400, "M_MISSING_PARAMS")
 
 
+def test_a_homeserver_that_was_slow_to_fail_is_told_after_eleven_seconds(api: Driver) -> None:
+    assert api.post("/account/register", openid_token("@alice:slow.test")).status_code == 502
+    assert api.clock.slept_s == [7.5]
+
+
 def test_registrations_hold_half_of_the_threads_and_no_more(launch: Launch) -> None:
     api = launch(server={"threads": 2})
     slots = api.services.accounts.register.slots

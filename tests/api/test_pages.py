@@ -176,6 +176,31 @@ def test_a_broken_page_stops_the_start_and_is_named(launch: Launch, tmp_path) ->
         launch(email={"templates_dir": tmp_path / "own"})
 
 
+def test_an_operators_own_frame_is_no_brand(launch: Launch, tmp_path) -> None:
+    (tmp_path / "own" / "pages").mkdir(parents=True)
+    (tmp_path / "own" / "pages" / "layout.html").write_text("{{ stylesheet }} {% block content %}{% endblock %}")
+    api = launch(email={"templates_dir": tmp_path / "own"})
+    api.start(api.register(), brand="pages")
+    assert api.request("GET", path_of(api.mailbox.link())).text.startswith("/static/page.css")
+
+
+def test_a_misspelt_variable_in_a_page_stops_the_start(launch: Launch, tmp_path) -> None:
+    (tmp_path / "own" / "pages").mkdir(parents=True)
+    (tmp_path / "own" / "pages" / "confirm.html").write_text("{{ adress }}")
+    with pytest.raises(ConfigurationError, match=r"confirm\.html.*adress"):
+        launch(email={"templates_dir": tmp_path / "own"})
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_without_a_database_a_page_is_still_a_page(api: Driver, tmp_path) -> None:
+    api.start(api.register())
+    api.services.close()
+    (tmp_path / "sydent.db").unlink()
+    (tmp_path / "sydent.db").mkdir()
+    page = api.request("GET", path_of(api.mailbox.link()))
+    assert (page.status_code, page.mimetype) == (503, "text/html")
+
+
 def test_links_follow_the_path_the_server_is_published_under(launch: Launch) -> None:
     api = launch(server={"public_base_url": "https://id.test/identity/"})
     token = api.register()

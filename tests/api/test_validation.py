@@ -1,14 +1,28 @@
 """Proving an email address."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
 
+from sydent_py.identifiers import ThreePid, UserId
+from sydent_py.messaging.email import Mail
+from sydent_py.validation.request_email_token import EmailTokenRequest
 from tests.conftest import Launch
 from tests.driver import SECRET, Driver, mailed_token, refusal
 
 HOUR_S = 3600
+
+
+@dataclasses.dataclass
+class Broken:
+    """A mailer that fails as no mailer should."""
+
+    failure: type[BaseException]
+
+    def send(self, _mail: Mail) -> None:
+        raise self.failure
 
 
 @pytest.mark.parametrize(
@@ -103,20 +117,37 @@ def test_a_mail_that_failed_may_be_asked_for_again(api: Driver) -> None:
 
 def test_a_sender_that_died_leaves_a_claim_that_lapses(api: Driver) -> None:
     token = api.register()
-
-    class KilledError(BaseException):
-        pass
-
-    def die(_mail: object) -> None:
-        raise KilledError
-
-    api.mailbox.send, send = die, api.mailbox.send  # type: ignore[method-assign]
-    with pytest.raises(KilledError):
-        api.request_token(token)
-    api.mailbox.send = send  # type: ignore[method-assign]
+    request = EmailTokenRequest(SECRET, "alice@example.org", 1)
+    dead = api.services.validation.request_email_token._claim(
+        UserId.parse("@alice:hs.test"), ThreePid.email(request.email), request
+    )
+    assert dead.stands
     assert api.request_token(token).status_code == 200
     assert api.mailbox.mails == []
     api.clock.advance(61)
+    sid, mailed = api.start(token)
+    assert api.submit(token, sid, mailed).status_code == 200
+
+
+def test_a_sender_whose_claim_has_lapsed_sends_nothing_and_breaks_nothing(api: Driver) -> None:
+    token = api.register()
+    use_case = api.services.validation.request_email_token
+    request = EmailTokenRequest(SECRET, "alice@example.org", 1)
+    alice, threepid = UserId.parse("@alice:hs.test"), ThreePid.email(request.email)
+    slow = use_case._claim(alice, threepid, request)
+    api.clock.advance(61)
+    sid, mailed = api.start(token)
+    use_case._send_or_release(alice, threepid, request, "127.0.0.1", slow)
+    assert len(api.mailbox.mails) == 1
+    assert api.submit(token, sid, mailed).status_code == 200
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_any_failure_gives_the_attempt_back(api: Driver, failure: type[BaseException]) -> None:
+    token = api.register()
+    broken = dataclasses.replace(api.services.validation.request_email_token, mailer=Broken(failure))
+    with pytest.raises(failure):
+        broken(UserId.parse("@alice:hs.test"), EmailTokenRequest(SECRET, "alice@example.org", 1), "127.0.0.1")
     sid, mailed = api.start(token)
     assert api.submit(token, sid, mailed).status_code == 200
 
@@ -142,9 +173,8 @@ def test_five_wrong_tokens_and_no_more(api: Driver) -> None:
 def test_parallel_guesses_count_one_by_one(api: Driver) -> None:
     token = api.register()
     sid, mailed = api.start(token)
-    guesses = ["wrong"] * 4 + ["wrong"] * 12 + [mailed]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda guess: api.submit(token, sid, guess), guesses[:16]))
+        list(pool.map(lambda guess: api.submit(token, sid, guess), ["wrong"] * 16))
     assert refusal(api.submit(token, sid, mailed)) == (400, "M_TOKEN_INCORRECT")
 
 
@@ -297,6 +327,27 @@ def test_budgets_hold_across_networks_named_by_a_trusted_proxy(launch: Launch) -
     assert ask(5, "2001:db8:1:1:ffff::6") == 429
     assert ask(6, "nonsense") == 200
     assert ask(7, "more nonsense") == 429
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_a_trusted_proxy_is_believed_over_either_protocol(launch: Launch, proxy: str) -> None:
+    api = launch(limits={"email_per_network": "1/hour"})
+    token = api.register()
+
+    def ask(number: int, sender: str, forwarded: str) -> int:
+        body = {"client_secret": SECRET, "email": f"{number}@example.org", "send_attempt": 1}
+        options = {"headers": {"X-Forwarded-For": forwarded}, "environ_base": {"REMOTE_ADDR": sender}}
+        return api.post("/validate/email/requestToken", body, token, **options).status_code
+
+    assert [ask(number, proxy, f"198.51.100.{number}") for number in range(3)] == [200] * 3
+    assert [ask(number, "2001:db8::1", f"198.51.100.{number}") for number in range(10, 12)] == [200, 429]
+
+
+def test_all_mail_together_has_a_budget(launch: Launch) -> None:
+    api = launch(limits={"email_overall": "2/day"})
+    users = [api.register(f"@user{number}:hs.test") for number in range(3)]
+    answers = [api.request_token(token, f"{number}@example.org").status_code for number, token in enumerate(users)]
+    assert answers == [200, 200, 429]
 
 
 def test_a_proof_does_not_become_younger_by_asking_for_another_mail(api: Driver) -> None:

@@ -1,6 +1,6 @@
 """Answers against the specification's OpenAPI, which is read where it lies and never copied.
 
-``SYDENT_PY_SPEC`` names the folder; without it and without ``../shared/spec`` these tests are skipped, loudly.
+``MATRIX_SPEC_DIR`` names the folder; without it and without ``../shared/spec`` these tests are skipped, loudly.
 """
 
 import os
@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 from tests.conftest import Launch
 from tests.driver import SECRET, Driver, openid_token
 
-ROOT = Path(os.environ.get("SYDENT_PY_SPEC") or Path(__file__).parents[3] / "shared" / "spec") / "data"
+ROOT = Path(os.environ.get("MATRIX_SPEC_DIR") or Path(__file__).parents[3] / "shared" / "spec") / "data"
 PREFIX = "/_matrix/identity"
 TERMS = """
 [policies.privacy_policy]
@@ -56,7 +56,7 @@ class Specification:
                 for method, operation in operations.items():
                     self.operations[method, base + route] = operation
                     self.files[method, base + route] = path
-        self._registry: Registry[Any] = Registry(retrieve=self._retrieve)  # type: ignore[call-arg]
+        self._registry: Registry[Any] = Registry(retrieve=self._retrieve)
 
     @staticmethod
     def _retrieve(uri: str) -> Resource[Any]:

@@ -124,7 +124,7 @@ def test_a_port_in_use_is_said_and_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_the_example_configuration_says_what_the_defaults_are() -> None:
-    example, defaults = load(ROOT / "config" / "sydent.example.toml", {}), load(None, {})
+    example, defaults = load(ROOT / "config" / "sydent.example.toml"), load(None)
     changed = {"server": {"name", "public_base_url"}, "email": {"sender"}}
     for section in type(defaults).model_fields:
         ours, theirs = getattr(example, section), getattr(defaults, section)

@@ -55,6 +55,11 @@ def test_a_bad_key_file_is_refused_by_name(tmp_path, content: str) -> None:
         read_key_file(path)
 
 
+def test_a_key_file_that_cannot_be_read_is_refused_by_name(tmp_path) -> None:
+    with pytest.raises(KeyFileError, match=tmp_path.name):
+        read_key_file(tmp_path)
+
+
 def test_a_missing_key_file_says_how_to_make_one(tmp_path) -> None:
     with pytest.raises(KeyFileError, match="generate-key"):
         read_key_file(tmp_path / "signing.key")

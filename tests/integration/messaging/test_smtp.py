@@ -57,8 +57,8 @@ def encrypting(security: str, context: ssl.SSLContext) -> SmtpServer:
 
 
 def mailer(server: SmtpServer | RudeServer, tls: ssl.SSLContext, security: str = "none", **changes: object) -> SmtpMailer:
-    relay = Relay(server.host, server.port, security, tls, own_name="example.org")  # type: ignore[arg-type]
-    return SmtpMailer(replace(relay, **changes), ("Identität, Ltd.", "noreply@example.org"), CLOCK, SEALER)  # type: ignore[arg-type]
+    relay = Relay(server.host, server.port, security, tls, own_name="example.org")
+    return SmtpMailer(replace(relay, **changes), ("Identität, Ltd.", "noreply@example.org"), CLOCK, SEALER)
 
 
 def mail(to: ThreePid = ALICE) -> Mail:
