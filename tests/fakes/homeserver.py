@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from signedjson.key import encode_verify_key_base64, generate_signing_key, get_verify_key
 from signedjson.sign import sign_json
@@ -94,6 +94,15 @@ class _Server(socketserver.ThreadingTCPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+
+    def do_POST(self) -> None:
+        """What a client asks its homeserver for: ``POST /user/{userId}/openid/request_token``, with its user as its token."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        user_id = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if unquote(self.path) != f"/_matrix/client/v3/user/{user_id}/openid/request_token":
+            _unrecognized(self)
+            return
+        self.send_json(200, self.server.homeserver.openid_token(user_id[1:].partition(":")[0]))
 
     def do_GET(self) -> None:
         homeserver = self.server.homeserver
