@@ -62,7 +62,7 @@ def dataset(kind: str, bindings: int, cache: Path) -> Iterator[tuple[Dataset, Pa
         config = directory / "bench.toml"
         data_dir = directory / "data"
         config.write_text(CONFIG.format(name=SERVER_NAME, data_dir=json.dumps(str(data_dir)), url=json.dumps(url)))
-        loaded = settings.load(config, environ={})
+        loaded = settings.load(config)
         if not facts.exists():
             facts.write_text(json.dumps(_build(kind, loaded, bindings)))
         known = json.loads(facts.read_text())
