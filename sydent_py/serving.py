@@ -13,7 +13,7 @@ from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseExc
 from gunicorn.workers.gthread import TConn, ThreadWorker
 from sqlalchemy.exc import SQLAlchemyError
 
-from sydent_py.api.web import CORS_HEADERS, EXTENSION, MAX_BODY_BYTES, render_error
+from sydent_py.api.web import CORS_HEADERS, EXTENSION, MAX_BODY_BYTES
 from sydent_py.app import create_app
 from sydent_py.clock import SystemClock
 from sydent_py.errors import InvalidParam, MatrixError, TooLarge, Unknown
@@ -174,7 +174,4 @@ class Server(BaseApplication):
 
     def load(self) -> Flask:
         """The application, in a worker."""
-        app = create_app(build(self._settings))
-        # A body that turns out not to be HTTP while the application reads it.
-        app.register_error_handler(ParseException, lambda error: render_error(_refusal(error)))
-        return app
+        return create_app(build(self._settings))

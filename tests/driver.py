@@ -16,6 +16,13 @@ from tests.fakes.mailbox import Mailbox
 
 V2 = "/_matrix/identity/v2"
 SECRET = "a_client_secret"
+TERMS = """
+[policies.privacy_policy]
+version = "1.2"
+[policies.privacy_policy.en]
+name = "Privacy policy"
+url = "https://id.test/privacy-1.2-en.html"
+"""
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar, cast
 import structlog
 from flask import Flask, Response, current_app, json, request
 from flask.json.provider import DefaultJSONProvider
+from gunicorn.http.errors import ParseException
 from limits.errors import StorageError
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from sqlalchemy.exc import OperationalError
@@ -157,6 +158,8 @@ def refusal_of(error: Exception) -> MatrixError:
         return error
     if isinstance(error, HTTPException):
         return _refusal_of_http(error)
+    if isinstance(error, ParseException):
+        return InvalidParam("This is not a valid HTTP request.")  # a body that turned out so while it was read
     if isinstance(error, OperationalError | PoolTimeoutError | StorageError):
         # The driver's class tells a lock that was not to be had from a server that is gone, and holds no data.
         cause = type(getattr(error, "orig", None) or error.__cause__ or error).__name__

@@ -3,14 +3,9 @@
 import pytest
 
 from tests.conftest import Launch
-from tests.driver import SECRET, Driver, openid_token, refusal
+from tests.driver import SECRET, TERMS, Driver, openid_token, refusal
 
-TERMS = """
-[policies.privacy_policy]
-version = "1.2"
-[policies.privacy_policy.en]
-name = "Privacy policy"
-url = "https://id.test/privacy-1.2-en.html"
+TWO_POLICIES = f"""{TERMS}
 [policies.privacy_policy.fr]
 name = "Politique de confidentialité"
 url = "https://id.test/privacy-1.2-fr.html"
@@ -94,7 +89,7 @@ def test_registrations_from_one_network_are_limited(launch: Launch) -> None:
 
 @pytest.fixture
 def strict(launch: Launch, tmp_path) -> Driver:
-    (tmp_path / "terms.toml").write_text(TERMS)
+    (tmp_path / "terms.toml").write_text(TWO_POLICIES)
     return launch(terms={"file": tmp_path / "terms.toml"})
 
 
@@ -129,7 +124,7 @@ def test_a_new_version_must_be_accepted_anew(strict: Driver, launch: Launch, tmp
     token = strict.register()
     urls = ["https://id.test/privacy-1.2-fr.html", "https://id.test/terms-2.0-en.html"]
     strict.post("/terms", {"user_accepts": urls}, token)
-    (tmp_path / "terms.toml").write_text(TERMS.replace("2.0", "2.1"))
+    (tmp_path / "terms.toml").write_text(TWO_POLICIES.replace("2.0", "2.1"))
     newer = launch(terms={"file": tmp_path / "terms.toml"})
     assert refusal(newer.get("/account", token)) == (403, "M_TERMS_NOT_SIGNED")
     newer.post("/terms", {"user_accepts": ["https://id.test/terms-2.1-en.html"]}, token)

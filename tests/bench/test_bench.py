@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 BINDINGS = 2000
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_small_run_measures_everything(database: str, tmp_path: Path) -> None:
     output = tmp_path / "figures.json"

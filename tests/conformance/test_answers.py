@@ -17,17 +17,10 @@ from referencing.jsonschema import DRAFT202012
 from werkzeug.test import TestResponse
 
 from tests.conftest import Launch
-from tests.driver import SECRET, Driver, openid_token
+from tests.driver import SECRET, TERMS, Driver, openid_token
 
 ROOT = Path(os.environ.get("MATRIX_SPEC_DIR") or Path(__file__).parents[3] / "shared" / "spec") / "data"
 PREFIX = "/_matrix/identity"
-TERMS = """
-[policies.privacy_policy]
-version = "1.2"
-[policies.privacy_policy.en]
-name = "Privacy policy"
-url = "https://id.test/privacy-1.2-en.html"
-"""
 # Of later chapters of this server's own history.
 NOT_BUILT_YET = {
     ("get", "/v2/pubkey/ephemeral/isvalid"),

@@ -18,18 +18,12 @@ from sqlalchemy import text
 
 from sydent_py.database import Database
 from sydent_py.directory.peppers import lookup_hash
+from tests.driver import TERMS
 from tests.fakes.homeserver import USERINFO, FakeHomeserver, hang
 from tests.fakes.mailbox import link_in
 from tests.fakes.smtp import Received, SmtpServer
 from tests.integration.conftest import V2, IdentityServer
 
-TERMS = """
-[policies.privacy_policy]
-version = "1.2"
-[policies.privacy_policy.en]
-name = "Privacy policy"
-url = "https://id.test/privacy-1.2-en.html"
-"""
 SECRET = "the.client=secret"
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 
@@ -321,6 +315,8 @@ def test_what_is_not_http_is_refused_in_matrixs_words(plain: IdentityServer, wir
 
 @pytest.mark.parametrize("body", [b"zz\r\n\r\n", b"-1\r\n\r\n", b"2\r\n{}XX0\r\n\r\n", b"2;" + b"x" * 70_000])
 def test_a_broken_chunked_body_is_refused_and_not_repeated_in_the_log(plain: IdentityServer, body: bytes) -> None:
+    page = b"POST /confirm HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    assert exchange(plain, page + body).startswith(b"HTTP/1.1 400 ")
     wire = b"POST /_matrix/identity/v2/account/register HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     head, _, answer = exchange(plain, wire + body).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")

@@ -22,7 +22,6 @@ from tests.fakes.mailbox import link_in
 from tests.fakes.smtp import Caller, RudeServer, SmtpServer
 
 pytestmark = [
-    pytest.mark.integration,
     # aiosmtpd warns that it asks for passwords without TLS, which is what one of these servers is for.
     pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning"),
 ]
