@@ -31,7 +31,10 @@ def _try_pages(app: Flask) -> None:
     """Find a broken template at the start, and not when the first person opens the page."""
     app.jinja_env.undefined = StrictUndefined
     for name, example in confirm.EXAMPLES.items():
+        problem = f"email.templates_dir: the page template {app.template_folder}/{name} cannot be used"
         try:
-            app.jinja_env.get_template(name).render(example)
+            page = app.jinja_env.get_template(name).render(example)
         except TemplateError as error:
-            raise ConfigurationError(f"email.templates_dir: the page template {name} cannot be used: {error}") from error
+            raise ConfigurationError(f"{problem}: {error}") from error
+        if any(needed not in page for needed in confirm.NEEDED.get(name, ())):
+            raise ConfigurationError(f"{problem}: it shows no form with {{{{ action }}}} and all {{{{ fields }}}}")

@@ -28,6 +28,11 @@ def is_current(db: Connection) -> bool:
     return MigrationContext.configure(db).get_current_revision() == head()
 
 
+def is_prepared(db: Connection) -> bool:
+    """Whether the database has any schema of ours."""
+    return MigrationContext.configure(db).get_current_revision() is not None
+
+
 @cache
 def head() -> str | None:
     """The newest revision this version knows."""

@@ -8,7 +8,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import Aead
 
 from sydent_py import tokens
-from sydent_py.files import KeyFileError, create_secret_file
+from sydent_py.files import KeyFileError, create_secret_file, read_secret_file
 
 KEY_BYTES = 32
 INDEX_BYTES = 16
@@ -81,11 +81,9 @@ def create_key_file(path: Path) -> None:
 def read_key_file(path: Path) -> bytes:
     """The 32 bytes in ``path``, written as hexadecimal; ``KeyFileError`` otherwise."""
     try:
-        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except FileNotFoundError as error:
-        raise KeyFileError(f"There is no sealing key at {path}. 'sydent-py migrate' creates one.") from error
-    except (OSError, ValueError) as error:
-        raise KeyFileError(f"{path} cannot be read as a sealing key.") from error
+        key = bytes.fromhex(read_secret_file(path).strip())
+    except ValueError:
+        key = b""
     if len(key) != KEY_BYTES:
         raise KeyFileError(f"{path} is not a sealing key: it must hold {2 * KEY_BYTES} hexadecimal digits.")
     return key

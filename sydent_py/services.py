@@ -166,6 +166,18 @@ def _lookup(settings: Settings, peppers: Peppers) -> Lookup:
     )
 
 
+def is_in_use(settings: Settings) -> bool:
+    """Whether the database has been prepared before; a database that cannot be asked is not."""
+    database = _database(settings, pool_size=1)
+    try:
+        with database.autocommit() as db:
+            return schema.is_prepared(db)
+    except DatabaseError:
+        return False
+    finally:
+        database.close()
+
+
 def prepare(settings: Settings, clock: Clock | None = None) -> None:
     """
     Migrate the database, and make sure of its first pepper.
@@ -178,6 +190,8 @@ def prepare(settings: Settings, clock: Clock | None = None) -> None:
     try:
         schema.migrate(database)
         Peppers(database, sealer, clock).prepare()
+        with database.begin() as db:  # a write, which a database that is read-only to us refuses
+            rate_limits.forget_expired(db, clock.now_ms())
     except SealingKeyMismatch as error:
         raise ConfigurationError(
             f"{settings.sealing_key_path} is not the sealing key that this database was made with: no address in it could be "

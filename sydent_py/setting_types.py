@@ -73,10 +73,12 @@ def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
-def _written_out(value: Any) -> Any:
-    if isinstance(value, int):
-        raise ValueError("a network is written like '10.0.0.0/8'")  # noqa: TRY004 - pydantic tells people ValueErrors alone
-    return value
+def _network(value: Any) -> Any:
+    try:
+        # A bare number would be an address too.
+        return ipaddress.ip_network("" if isinstance(value, int) else value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not a network such as '10.1.2.0/24'") from error
 
 
 Name = Annotated[str, AfterValidator(_server_name)]
@@ -87,7 +89,7 @@ Listening = Annotated[str, AfterValidator(_listening)]
 StorageUrl = Annotated[str, AfterValidator(_shared_storage)]
 DatabaseUrl = Annotated[str, AfterValidator(_known_database)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
-NetworkText = Annotated[Network, BeforeValidator(_written_out)]
+NetworkText = Annotated[Network, BeforeValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

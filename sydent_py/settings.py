@@ -229,13 +229,13 @@ def load(path: Path | None) -> Settings:
     path = path or (Path(named) if named else None)
     _refuse_unknown_variables(os.environ)
     try:
-        return Settings(**(_read_toml(path) if path else {}))
+        return Settings(**(_read_toml(path, "--config") if path else {}))
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, problem['loc']))}: {_explain(problem)}" for problem in error.errors()]
         source = f"{path} and the environment" if path else "the environment"
         raise ConfigurationError("\n".join([f"The configuration ({source}) cannot be used:", *problems])) from error
     except SettingsError as error:
-        raise ConfigurationError(f"The environment cannot be used: {error}") from error
+        raise ConfigurationError(f"The environment cannot be used: {error}. Lists are JSON: '[\"10.0.0.0/8\"]'.") from error
 
 
 def load_terms(path: Path | None) -> TermsFile:
@@ -243,7 +243,7 @@ def load_terms(path: Path | None) -> TermsFile:
     if path is None:
         return TermsFile()
     try:
-        return TermsFile(**_read_toml(path))
+        return TermsFile(**_read_toml(path, "terms.file"))
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, problem['loc']))}: {_explain(problem)}" for problem in error.errors()]
         raise ConfigurationError("\n".join([f"The terms file {path} cannot be used:", *problems])) from error
@@ -253,13 +253,15 @@ def read_text(path: Path, key: str) -> str:
     """What ``path`` holds, or a ``ConfigurationError`` that names the key it came from."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{key}: {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{key}: {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{key}: {path} is not text in UTF-8") from error
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path, key: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path, "configuration file"))
+        return tomllib.loads(read_text(path, key))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
 

@@ -18,7 +18,7 @@ from signedjson.types import SigningKey
 from unpaddedbase64 import decode_base64
 
 from sydent_py.errors import NotFound
-from sydent_py.files import KeyFileError, create_secret_file
+from sydent_py.files import KeyFileError, create_secret_file, read_secret_file
 
 FIRST_KEY_VERSION = "0"
 
@@ -68,17 +68,11 @@ def create_key_file(path: Path, version: str = FIRST_KEY_VERSION) -> None:
 
 def read_key_file(path: Path) -> tuple[SigningKey, ...]:
     """The keys in ``path``, one ``ed25519 VERSION BASE64SEED`` a line, the signing one first."""
+    lines = [line for line in read_secret_file(path).splitlines() if line.strip()]
     try:
-        lines = [line for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
         keys = tuple(read_signing_keys(lines))
-    except FileNotFoundError as error:
-        raise KeyFileError(
-            f"There is no signing key at {path}. Create one with: sydent-py generate-key --output {path}"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise KeyFileError(
-            f"{path} cannot be used as a signing key file: each line must be 'ed25519 VERSION BASE64'."
-        ) from error
+    except ValueError as error:
+        raise KeyFileError(f"{path} is not a signing key file: each line must be 'ed25519 VERSION BASE64'.") from error
     if not keys:
         raise KeyFileError(f"{path} is empty. Create a key with: sydent-py generate-key")
     if len({key.version for key in keys}) != len(keys):

@@ -161,9 +161,9 @@ def refusal_of(error: Exception) -> MatrixError:
     if isinstance(error, ParseException):
         return InvalidParam("This is not a valid HTTP request.")  # a body that turned out so while it was read
     if isinstance(error, OperationalError | PoolTimeoutError | StorageError):
-        # The driver's class tells a lock that was not to be had from a server that is gone, and holds no data.
-        cause = type(getattr(error, "orig", None) or error.__cause__ or error).__name__
-        log.error("database.unavailable", route=str(request.url_rule), error=cause)
+        # The driver's first line tells a lock that was not to be had from a server that is gone; values come after it.
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        log.error("database.unavailable", route=str(request.url_rule), error=str(cause).partition("\n")[0])
         return Unknown("The database is not available. Please try again in a moment.", status=503)
     log.error("request.failed", route=str(request.url_rule), method=request.method, exc_info=error)
     return Unknown()

@@ -16,7 +16,7 @@ from sydent_py.settings import ConfigurationError
 @click.version_option(__version__, prog_name="sydent-py")
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help=f"The configuration file (TOML). Otherwise ${settings.CONFIG_VARIABLE}, otherwise the embedded defaults.",
 )

@@ -7,7 +7,7 @@ import click
 from sydent_py.signing import FIRST_KEY_VERSION, create_key_file, new_key_line
 
 
-@click.command("generate-key")
+@click.command("generate-key", short_help="Make a new signing key.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, for its owner's eyes alone.")
 @click.option(
     "--version",

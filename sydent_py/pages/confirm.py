@@ -27,12 +27,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         **_FRAME,
         "user_id": "@a:b",
         "address": "a@b",
-        "action": "/confirm",
-        "fields": {"sid": "s", "token": "t"},
+        "action": "/the-action",
+        "fields": {"the-sid": "s", "the-token": "t"},
     },
     "confirmed.html": {**_FRAME, "address": "a@b"},
     "problem.html": {**_FRAME, "title": "t", "message": "m"},
 }
+
+# Without these a page is of no use.
+NEEDED = {"confirm.html": ("/the-action", "the-sid", "the-token")}
 
 # What to do next, by what went wrong; a link carries nothing that the person could mend by hand.
 _PROBLEMS = {

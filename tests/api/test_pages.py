@@ -191,6 +191,13 @@ def test_a_misspelt_variable_in_a_page_stops_the_start(launch: Launch, tmp_path)
         launch(email={"templates_dir": tmp_path / "own"})
 
 
+def test_a_page_without_its_button_stops_the_start(launch: Launch, tmp_path) -> None:
+    (tmp_path / "own" / "pages").mkdir(parents=True)
+    (tmp_path / "own" / "pages" / "confirm.html").write_text("no button")
+    with pytest.raises(ConfigurationError, match=r"pages/confirm\.html.*action"):
+        launch(email={"templates_dir": tmp_path / "own"})
+
+
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_without_a_database_a_page_is_still_a_page(api: Driver, tmp_path) -> None:
     api.start(api.register())

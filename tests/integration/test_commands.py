@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from sydent_py.settings import Settings, load
 from tests.integration.conftest import COMMAND, IdentityServer, free_port
@@ -45,10 +46,13 @@ def wait_for(output: Path, text: str) -> str:
 def test_serve_needs_no_configuration(tmp_path: Path) -> None:
     output = tmp_path / "output.txt"
     with output.open("wb") as stream:
-        environ = {**os.environ, "SYDENT_PY_SERVER__BIND": f"127.0.0.1:{free_port()}"}
+        port = free_port()
+        environ = {**os.environ, "SYDENT_PY_SERVER__BIND": f"127.0.0.1:{port}"}
         server = subprocess.Popen([COMMAND, "serve"], cwd=tmp_path, env=environ, stdout=stream, stderr=stream)
     try:
         said = wait_for(output, "Try it: curl")
+        # The listener is open before the workers are: the answer comes as soon as one of them is up.
+        assert urllib3.request("GET", f"http://127.0.0.1:{port}/ready", timeout=30).status == 200
     finally:
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 0
@@ -79,6 +83,7 @@ def test_keys_that_are_there_are_kept(tmp_path: Path) -> None:
         ("[limits]\nstorage_url = 'nonsense://x'", "limits.storage_url"),
         ("[limits]\nstorage_url = 'valkey://127.0.0.1:1'", "limits.storage_url"),
         ("[database]\nurl = 'sqlite:////nonexistent/x.db'", "database"),
+        ("[federation]\nallow_networks = ['10.1.2.3/24']", "is not a network such as"),
         ("[database]\nurl = 'postgresql+psycopg://nobody@127.0.0.1:1/x'", "database"),
         ("[server]\ndata_dir = '/dev/null/x'", "data directory"),
     ],
@@ -89,6 +94,23 @@ def test_what_stops_the_start_is_said_in_plain_words(tmp_path: Path, config: str
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["signing.key", "sealing.key"])
+def test_a_key_that_went_missing_is_not_replaced(tmp_path: Path, name: str) -> None:
+    assert run(tmp_path, "migrate").returncode == 0
+    (tmp_path / "data" / name).rename(tmp_path / "backup")
+    done = run(tmp_path, "migrate")
+    assert done.returncode == 1
+    assert f"{tmp_path}/data/{name} is missing" in done.stderr
+    assert not (tmp_path / "data" / name).exists()
+    (tmp_path / "backup").rename(tmp_path / "data" / name)
+    assert run(tmp_path, "migrate").returncode == 0
+
+
+def test_everything_in_the_data_directory_is_for_its_owner(tmp_path: Path) -> None:
+    assert run(tmp_path, "migrate").returncode == 0
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "data").iterdir()} == {0}
 
 
 def test_servers_that_start_at_once_in_one_directory_share_its_keys(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_key_file_that_cannot_be_read_is_refused_by_name(tmp_path) -> None:
 
 
 def test_a_missing_key_file_says_how_to_make_one(tmp_path) -> None:
-    with pytest.raises(KeyFileError, match="generate-key"):
+    with pytest.raises(KeyFileError, match="migrate"):
         read_key_file(tmp_path / "signing.key")
 
 
