@@ -5,21 +5,17 @@ from pathlib import Path
 
 import click
 
-from sydent_py import __version__, settings
+from sydent_py import __version__
 from sydent_py.cli.keys import generate_key
 from sydent_py.cli.logs import configure_logs
+from sydent_py.cli.options import config_option
 from sydent_py.cli.serve import migrate, serve
 from sydent_py.settings import ConfigurationError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sydent-py")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help=f"The configuration file (TOML). Otherwise ${settings.CONFIG_VARIABLE}, otherwise the embedded defaults.",
-)
+@config_option
 @click.pass_context
 def cli(context: click.Context, config: Path | None) -> None:
     """A federated Matrix identity server."""

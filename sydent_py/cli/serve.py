@@ -8,6 +8,7 @@ import click
 
 from sydent_py import services
 from sydent_py.app import create_app
+from sydent_py.cli.options import takes_config
 from sydent_py.sealing import create_key_file as create_sealing_key_file
 from sydent_py.serving import Server
 from sydent_py.settings import ConfigurationError, Settings, load
@@ -15,7 +16,7 @@ from sydent_py.signing import create_key_file as create_signing_key_file
 
 
 @click.command(short_help="Run the server.")
-@click.pass_obj
+@takes_config
 def serve(config: Path | None) -> None:
     """Run the server; with no configuration at all, on embedded defaults in ./data."""
     settings = load(config)
@@ -28,7 +29,7 @@ def serve(config: Path | None) -> None:
 
 
 @click.command(short_help="Prepare the data directory, the keys and the database.")
-@click.pass_obj
+@takes_config
 def migrate(config: Path | None) -> None:
     """Create the data directory, the keys and the database where they are missing, and bring the schema up to date."""
     settings = load(config)

@@ -120,6 +120,21 @@ def test_servers_that_start_at_once_in_one_directory_share_its_keys(tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "data").glob(".*")) == []
 
 
+@pytest.mark.parametrize("arguments", [("--config", "sydent.toml", "migrate"), ("migrate", "--config", "sydent.toml")])
+def test_the_configuration_is_named_before_the_command_or_after_it(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "sydent.toml").write_text('[server]\ndata_dir = "elsewhere"')
+    assert run(tmp_path, *arguments).returncode == 0
+    assert (tmp_path / "elsewhere" / "sydent.db").is_file()
+
+
+def test_a_configuration_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    done = run(tmp_path, "serve", "--config", "nothing.toml")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "sydent-py: --config: nothing.toml cannot be read: No such file or directory\n",
+    )
+
+
 def test_wrong_usage_is_status_2(tmp_path: Path) -> None:
     assert run(tmp_path, "sevre").returncode == 2
     assert run(tmp_path, "serve", "--fast").returncode == 2
