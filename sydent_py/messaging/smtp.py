@@ -125,7 +125,7 @@ class Connection(flask_mail.Connection):
             undo.pop_all()
         return session
 
-    def send(self, message: flask_mail.Message, envelope_from: str | tuple[str, str] | None = None) -> None:  # noqa: ARG002
+    def send(self, message: flask_mail.Message, envelope_from: str | tuple[str, str] | None = None) -> None:  # noqa: ARG002 - the library's signature
         """Hand ``message`` over to its recipients exactly as they are written."""
         assert isinstance(self.host, _Session)
         assert isinstance(message.sender, str)
@@ -156,7 +156,7 @@ class _Session(smtplib.SMTP):
             raise TimeoutError("the deadline for this mail has passed")
         return min(self._relay.timeout_s, remaining_s)
 
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002 - the library's signature
         """Connect to the first address that answers; a dead one must not use up the time of all."""
         failure: OSError = ConnectionError("the mail server has no address")
         for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):

@@ -169,10 +169,20 @@ def test_an_operator_replaces_a_page(launch: Launch, tmp_path) -> None:
     assert press(api, page).text == "Welcome, alice@example.org"
 
 
-def test_a_broken_page_stops_the_start_and_is_named(launch: Launch, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("confirmed.html", "{% if %}", r"pages/confirmed\.html"),
+        ("confirm.html", "{{ adress }}", r"pages/confirm\.html.*adress"),
+        ("confirm.html", "no button", r"pages/confirm\.html.*action"),
+    ],
+)
+def test_a_page_that_cannot_work_stops_the_start_and_is_named(
+    launch: Launch, tmp_path, name: str, words: str, said: str
+) -> None:
     (tmp_path / "own" / "pages").mkdir(parents=True)
-    (tmp_path / "own" / "pages" / "confirmed.html").write_text("{% if %}")
-    with pytest.raises(ConfigurationError, match=r"confirmed\.html"):
+    (tmp_path / "own" / "pages" / name).write_text(words)
+    with pytest.raises(ConfigurationError, match=said):
         launch(email={"templates_dir": tmp_path / "own"})
 
 
@@ -182,20 +192,6 @@ def test_an_operators_own_frame_is_no_brand(launch: Launch, tmp_path) -> None:
     api = launch(email={"templates_dir": tmp_path / "own"})
     api.start(api.register(), brand="pages")
     assert api.request("GET", path_of(api.mailbox.link())).text.startswith("/static/page.css")
-
-
-def test_a_misspelt_variable_in_a_page_stops_the_start(launch: Launch, tmp_path) -> None:
-    (tmp_path / "own" / "pages").mkdir(parents=True)
-    (tmp_path / "own" / "pages" / "confirm.html").write_text("{{ adress }}")
-    with pytest.raises(ConfigurationError, match=r"confirm\.html.*adress"):
-        launch(email={"templates_dir": tmp_path / "own"})
-
-
-def test_a_page_without_its_button_stops_the_start(launch: Launch, tmp_path) -> None:
-    (tmp_path / "own" / "pages").mkdir(parents=True)
-    (tmp_path / "own" / "pages" / "confirm.html").write_text("no button")
-    with pytest.raises(ConfigurationError, match=r"pages/confirm\.html.*action"):
-        launch(email={"templates_dir": tmp_path / "own"})
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
