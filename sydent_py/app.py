@@ -12,8 +12,7 @@ _BLUEPRINTS = (status.bp, account.bp, terms.bp, lookup.bp, validation.bp, bindin
 
 
 def create_app(services: Services) -> Flask:
-    """
-    The WSGI application over these services.
+    """The WSGI application over these services.
 
     Raises ``ConfigurationError`` for a page template of the operator's that cannot be used.
     """

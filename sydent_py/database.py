@@ -35,8 +35,7 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """
-    Two pools on one database.
+    """Two pools on one database.
 
     ``begin()`` is a unit of work: all or nothing, and on disk when it returns. ``autocommit()`` is for reads and counters:
     each statement stands alone, and a counter may lose its last increments in a power cut.
@@ -56,8 +55,7 @@ class Database:
             )
 
     def begin(self) -> AbstractContextManager[Connection]:
-        """
-        A transaction that commits at the end of the block and rolls back on any exception.
+        """A transaction that commits at the end of the block and rolls back on any exception.
 
         On SQLite it takes the write lock at once (``BEGIN IMMEDIATE``): what it read cannot change before it writes.
         """

@@ -4,8 +4,7 @@ from typing import Any
 
 
 class MatrixError(Exception):
-    """
-    A refusal that the caller is told about.
+    """A refusal that the caller is told about.
 
     ``errcode`` and ``status`` belong to the class; ``message`` is a full sentence that says what
     is wrong and, where there is one, the way out. ``fields`` are added to the JSON object.

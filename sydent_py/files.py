@@ -23,8 +23,7 @@ def read_secret_file(path: Path) -> str:
 
 
 def create_secret_file(path: Path, content: str) -> None:
-    """
-    Write a new file that its owner alone may read, whole or not at all; ``FileExistsError`` if there is one.
+    """Write a new file that its owner alone may read, whole or not at all; ``FileExistsError`` if there is one.
 
     The content is on disk before the name is, so that a machine that dies in between leaves no empty key behind.
     """

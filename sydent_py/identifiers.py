@@ -1,5 +1,4 @@
-"""
-3PIDs, Matrix user IDs and server names: their grammar and their one canonical form.
+"""3PIDs, Matrix user IDs and server names: their grammar and their one canonical form.
 
 Everything that enters as a string becomes one of these types at the edge; below it nothing is validated again.
 """
@@ -26,7 +25,6 @@ _MAX_USER_ID_BYTES = 255
 _MAX_TYPED_CHARACTERS = 320
 
 EMAIL = "email"
-MSISDN = "msisdn"
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,8 +32,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ServerName:
-    """
-    The name of a Matrix server: a host, and a port where one is given.
+    """The name of a Matrix server: a host, and a port where one is given.
 
     ``text`` is the name exactly as written, which is what is compared and signed.
     Appendices, "Server Name".
@@ -47,8 +44,7 @@ class ServerName:
 
     @classmethod
     def parse(cls, text: str) -> "ServerName":
-        """
-        The server name in ``text``; ``InvalidParam`` for everything outside the ASCII grammar.
+        """The server name in ``text``; ``InvalidParam`` for everything outside the ASCII grammar.
 
         A host whose last label is all digits must be a dotted IPv4 address: resolvers read ``2130706433`` and
         ``127.1`` as addresses too, and a name that means two things is refused.
@@ -103,8 +99,7 @@ class UserId:
 
 @dataclass(frozen=True, slots=True)
 class ThreePid:
-    """
-    A third-party identifier in its canonical form: what is mailed is what is bound, hashed and signed.
+    """A third-party identifier in its canonical form: what is mailed is what is bound, hashed and signed.
 
     Appendices, "3PID Types".
     """
@@ -114,8 +109,7 @@ class ThreePid:
 
     @classmethod
     def email(cls, text: str) -> "ThreePid":
-        """
-        The email address in ``text``: local part case-folded, domain as its lower-case A-label, all ASCII.
+        """The email address in ``text``: local part case-folded, domain as its lower-case A-label, all ASCII.
 
         The domain is mapped by UTS #46, never case-folded: ``straße.de`` and ``strasse.de`` are two domains. Domains are
         checked for their syntax alone, because private federations live under names that no public DNS knows.
@@ -149,8 +143,7 @@ class ThreePid:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """
-        The address as clients may write it when they hash it: as it is, and with its domain in Unicode.
+        """The address as clients may write it when they hash it: as it is, and with its domain in Unicode.
 
         They lower-case what a person typed, but turn no domain into its A-label.
         """

@@ -20,8 +20,7 @@ class SealBroken(Exception):
 
 
 class Sealer:
-    """
-    Seals and indexes with subkeys of one 32-byte key.
+    """Seals and indexes with subkeys of one 32-byte key.
 
     Whoever has the database without the key can neither read an address nor try all addresses: every index is BLAKE2b
     keyed with a subkey. Subkeys are apart by purpose, so that no two tables can be joined on their index.
@@ -55,8 +54,7 @@ class Sealer:
         return self.index("pseudonym", text)[:4].hex()
 
     def lookup_keys(self, hashes: Iterable[str]) -> list[bytes]:
-        """
-        The primary key in the lookup table of every hash a client sends, in order.
+        """The primary key in the lookup table of every hash a client sends, in order.
 
         Copying the keyed state costs half of keying anew, and a lookup does this ten thousand times.
         """

@@ -96,8 +96,7 @@ class Services:
 
 
 def build(settings: Settings, outside: Outside | None = None) -> Services:
-    """
-    The services of these settings, on a database that ``prepare`` has made ready.
+    """The services of these settings, on a database that ``prepare`` has made ready.
 
     Raises ``ConfigurationError`` for keys, files or a database that do not fit together.
     """
@@ -179,8 +178,7 @@ def is_in_use(settings: Settings) -> bool:
 
 
 def prepare(settings: Settings, clock: Clock | None = None) -> None:
-    """
-    Migrate the database, and make sure of its first pepper.
+    """Migrate the database, and make sure of its first pepper.
 
     Raises ``ConfigurationError`` when the sealing key is not the one the database was made with.
     """

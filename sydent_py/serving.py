@@ -57,8 +57,7 @@ class Worker(ThreadWorker):
         self.poller.register(sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def enqueue_req(self, conn: TConn) -> None:
-        """
-        Queue a connection for a thread. Its deadline runs from here, so that slow senders do not take turns.
+        """Queue a connection for a thread. Its deadline runs from here, so that slow senders do not take turns.
 
         What has arrived by then is read and answered all the same.
         """

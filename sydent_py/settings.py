@@ -220,8 +220,7 @@ class Settings(BaseSettings):
 
 
 def load(path: Path | None) -> Settings:
-    """
-    The settings in ``path``, or in the file that ``SYDENT_PY_CONFIG`` names, or the defaults; the environment wins.
+    """The settings in ``path``, or in the file that ``SYDENT_PY_CONFIG`` names, or the defaults; the environment wins.
 
     Raises ``ConfigurationError`` naming every unknown key and every value that does not fit.
     """

@@ -42,8 +42,7 @@ class Signer:
         raise NotFound("The public key was not found.")
 
     def owns(self, public_key: str) -> bool:
-        """
-        Whether ``public_key`` is one of this server's, in either base64 alphabet.
+        """Whether ``public_key`` is one of this server's, in either base64 alphabet.
 
         A ``+`` that a client left unescaped in a query string arrives as a space.
         """

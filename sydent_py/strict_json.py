@@ -16,8 +16,7 @@ _MAX_INTEGER_DIGITS = 17
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """
-    The JSON object in ``body``.
+    """The JSON object in ``body``.
 
     Raises ``NotJson`` for anything but JSON in UTF-8, and ``BadJson`` for a value that is not an object or that holds
     duplicate keys, lone surrogates, U+0000, integers beyond +-(2^53-1), or more than 32 levels of nesting.

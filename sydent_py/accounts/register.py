@@ -39,8 +39,7 @@ class Homeservers(Protocol):
 
 @dataclass(frozen=True)
 class Register:
-    """
-    Gives out access tokens.
+    """Gives out access tokens.
 
     ``slots`` are the threads that may wait for homeservers at once: fewer than there are, because a stranger decides how
     long a homeserver takes, and somebody has to answer everyone else.
@@ -53,8 +52,7 @@ class Register:
     slots: BoundedSemaphore
 
     def __call__(self, server: ServerName, openid_token: str, network: str) -> str:
-        """
-        A new access token for the user whom ``server`` names as the owner of ``openid_token``.
+        """A new access token for the user whom ``server`` names as the owner of ``openid_token``.
 
         Raises ``Unauthorized`` when the homeserver rejects the token, ``LimitExceeded``, and one and the same ``Unknown``
         (502) when it cannot be asked, whatever the reason: a stranger who names servers must not learn what our network

@@ -40,8 +40,7 @@ class Terms:
             models.accept(db, str(account), sorted(ours.intersection(urls)))
 
     def require(self, user_id: str, accepted_version: str | None) -> None:
-        """
-        ``TermsNotSigned`` unless the user has accepted every policy in some language.
+        """``TermsNotSigned`` unless the user has accepted every policy in some language.
 
         ``accepted_version`` is what the account is known to have accepted; a match spares the look at each policy.
         """

@@ -66,8 +66,7 @@ def services() -> Services:
 
 
 def parse(model: type[P], *, form: bool = False) -> P:
-    """
-    The request body as ``model``: JSON whatever the Content-Type says.
+    """The request body as ``model``: JSON whatever the Content-Type says.
 
     Where ``form`` is set, the deprecated form encoding is taken too. Raises ``NotJson``, ``BadJson``, ``MissingParams``,
     ``InvalidParam`` and ``TooLarge``.
@@ -86,8 +85,7 @@ def query(model: type[P]) -> P:
 
 
 def client_network() -> str:
-    """
-    Where the request came from: an IPv4 address, or the IPv6 /56 that providers give to one customer.
+    """Where the request came from: an IPv4 address, or the IPv6 /56 that providers give to one customer.
 
     ``X-Forwarded-For`` is believed from the right for as long as the sender is one of our own proxies.
     """

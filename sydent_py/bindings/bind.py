@@ -32,8 +32,7 @@ class Bindings:
     clock: Clock
 
     def bind(self, account: UserId, sid: str, client_secret: str, mxid: str) -> dict[str, Any]:
-        """
-        The signed association of the address that the session proves with ``mxid``, which must be the account's own.
+        """The signed association of the address that the session proves with ``mxid``, which must be the account's own.
 
         It takes the place of any binding the address had, and uses the session up. Raises ``Unauthorized`` (403),
         ``NoValidSession``, ``SessionExpired`` and ``SessionNotValidated``.
@@ -57,8 +56,7 @@ class Bindings:
         return association
 
     def unbind(self, account: UserId, sid: str, client_secret: str, mxid: str, threepid: ThreePid) -> None:
-        """
-        Remove the binding of ``threepid`` to ``mxid``, proved by a session for that address.
+        """Remove the binding of ``threepid`` to ``mxid``, proved by a session for that address.
 
         A binding that is not there is removed already. Raises ``Forbidden`` when the session proves another address,
         ``NoValidSession``, ``SessionExpired`` and ``SessionNotValidated``.

@@ -22,8 +22,7 @@ class Binding(Base):
 
 
 def lock(db: Connection, origin: str, address_index: bytes) -> Row[str, int] | None:
-    """
-    User ID and ``ts`` of the binding of an address, after which other transactions on it wait for this one.
+    """User ID and ``ts`` of the binding of an address, after which other transactions on it wait for this one.
 
     SQLite's writers wait for each other anyway; a row lock would not hold where there is no row yet.
     """

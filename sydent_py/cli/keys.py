@@ -17,8 +17,7 @@ from sydent_py.signing import FIRST_KEY_VERSION, create_key_file, new_key_line
     help="The name after 'ed25519:'. Each key of a server needs its own.",
 )
 def generate_key(output: Path | None, version: str) -> None:
-    """
-    Make a new signing key, and print it or write it to a file.
+    """Make a new signing key, and print it or write it to a file.
 
     The server signs with the first line of signing.key in its data directory; keys in later lines stay valid. To rotate,
     put a key of a new version above the old one.

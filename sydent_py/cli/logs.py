@@ -7,8 +7,7 @@ import structlog
 
 
 def configure_logs() -> None:
-    """
-    Write events to standard error. Both renderers escape control characters, so that one event stays one line.
+    """Write events to standard error. Both renderers escape control characters, so that one event stays one line.
 
     Tracebacks are plain: richer ones show local variables, and with them addresses and tokens.
     """

@@ -50,8 +50,7 @@ class Lookup:
     budgets: LookupBudgets
 
     def __call__(self, account: UserId, algorithm: str, pepper: str, addresses: Sequence[str]) -> dict[str, str]:
-        """
-        The user ID of every address that has one, by the address as the client wrote it.
+        """The user ID of every address that has one, by the address as the client wrote it.
 
         Raises ``InvalidParam`` (algorithm), ``InvalidPepper``, ``TooLarge`` and ``LimitExceeded``.
         """

@@ -16,8 +16,7 @@ _HEX_KEY = 2 * INDEX_BYTES
 
 
 class Pepper(Base):
-    """
-    A pepper and the generation of lookup rows made with it.
+    """A pepper and the generation of lookup rows made with it.
 
     ``retired_at_ms`` is when clients were first told another one; until its rows are deleted it still answers.
     ``key_check`` is the lookup key of the pepper itself: it differs when the sealing key is not the one the rows were made with.
@@ -82,8 +81,7 @@ def remove(db: Connection, entries: Sequence[tuple[int, bytes]]) -> None:
 
 
 def find(db: Connection, generation: int, keys: list[bytes]) -> dict[bytes, str]:
-    """
-    The user IDs under those of ``keys`` that have one.
+    """The user IDs under those of ``keys`` that have one.
 
     Statements as text: rendering thousands of bound parameters would cost more than the index probes they are for.
     """
@@ -97,8 +95,7 @@ def find(db: Connection, generation: int, keys: list[bytes]) -> dict[bytes, str]
 
 
 def _find_sqlite(db: Connection, generation: int, keys: list[bytes]) -> Iterator[tuple[bytes, str]]:
-    """
-    All answers in one row: the driver gives the interpreter up and takes it back for every row it fetches, and threads
+    """All answers in one row: the driver gives the interpreter up and takes it back for every row it fetches, and threads
     that look up at once would spend half of their time on that. A user ID has no line ends.
     """
     marks = ",".join("?" * len(keys))
@@ -144,8 +141,7 @@ _SPEND = text("""
 
 
 def spend(db: Connection, account: Allowance, homeserver: Allowance, day: int, amount: int) -> bool:
-    """
-    Charge ``amount`` hashes of ``day`` to both: whether both could afford it.
+    """Charge ``amount`` hashes of ``day`` to both: whether both could afford it.
 
     A refused request charges neither, but for one that loses a race at the very limit, which may charge one of them.
     """

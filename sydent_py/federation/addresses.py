@@ -45,8 +45,7 @@ _LOOPBACK_V4, _LOOPBACK_V6 = IPv4Address("127.0.0.1"), IPv6Address("::1")
 
 
 def is_permitted(address: IpAddress, allow_networks: Sequence[Network] = ()) -> bool:
-    """
-    Whether a connection to ``address`` may be opened.
+    """Whether a connection to ``address`` may be opened.
 
     An address inside one of ``allow_networks``, as it stands or unwrapped, is permitted. Every other one has to be
     globally routable unicast, and where it wraps IPv4 addresses, so do they. A network that holds 127.0.0.1 allows

@@ -35,8 +35,7 @@ class Homeservers:
     timeout_s: float = TIMEOUT_S
 
     def userinfo(self, server: ServerName, access_token: str) -> UserId:
-        """
-        The user whom ``server`` gave the OpenID token ``access_token``.
+        """The user whom ``server`` gave the OpenID token ``access_token``.
 
         Raises ``Unauthorized`` where the homeserver rejects the token or vouches for a user of another server, and
         ``RequestFailed`` where it cannot be asked or makes no sense. Server-Server API,

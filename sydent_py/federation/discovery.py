@@ -29,8 +29,7 @@ class Discovery:
     resolver: Resolver
 
     def destinations(self, server: ServerName, deadline: Deadline) -> list[Destination]:
-        """
-        Where to try to reach ``server``, in this order; at least one.
+        """Where to try to reach ``server``, in this order; at least one.
 
         The certificate and the Host header are those of the name itself or of the name it delegates to, never of what an
         SRV record points at. Raises ``RequestFailed`` where DNS says that there is no such service.

@@ -46,8 +46,7 @@ class Reason(StrEnum):
 
 
 class RequestFailed(Exception):
-    """
-    Another server could not be asked, or did not answer as it should.
+    """Another server could not be asked, or did not answer as it should.
 
     Neither the message nor a chained exception holds the path or the query, which may carry an access token.
     """
@@ -88,8 +87,7 @@ def system_addresses(host: str) -> list[str]:
 
 
 class Transport:
-    """
-    HTTPS GET with a checked address, a verified certificate, bounded answers and a deadline.
+    """HTTPS GET with a checked address, a verified certificate, bounded answers and a deadline.
 
     No proxies, no cookies, no redirects, no content codings. ``allow_networks`` are the non-public networks that may be
     reached; ``ca_file`` holds roots that are trusted beside the system's.
@@ -108,8 +106,7 @@ class Transport:
         self._context = _client_context(ca_file)
 
     def get(self, destinations: Sequence[Destination], target: str, deadline: Deadline) -> Response:
-        """
-        The answer to ``GET target`` from the first destination that accepts a connection.
+        """The answer to ``GET target`` from the first destination that accepts a connection.
 
         ``target`` is a path with an optional query, percent-encoded. Raises ``RequestFailed``.
         """
@@ -238,8 +235,7 @@ def _ask(connection: ssl.SSLSocket, destination: Destination, target: str) -> Re
 
 @contextmanager
 def _shut_down_at(deadline: Deadline, connection: ssl.SSLSocket) -> Iterator[None]:
-    """
-    Cut the connection at the deadline, whatever the thread that reads it is waiting for; ``TimeoutError`` if so.
+    """Cut the connection at the deadline, whatever the thread that reads it is waiting for; ``TimeoutError`` if so.
 
     A timeout of the socket starts anew with each byte that drips in, and OpenSSL may read for ever inside one call.
     """

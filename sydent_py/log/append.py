@@ -26,8 +26,7 @@ class Log:
     clock: Clock
 
     def append(self, db: Connection, kind: Kind, payload: Mapping[str, Any]) -> None:
-        """
-        Queue ``payload``, an object this server has signed, for the log, in the caller's transaction.
+        """Queue ``payload``, an object this server has signed, for the log, in the caller's transaction.
 
         A binding without its log entry cannot exist, because both are written or neither is. Raises ``ValueError`` for a
         payload over 8 KiB of canonical JSON: everything in it was bounded long before it came here.

@@ -27,8 +27,7 @@ _RULE = "=" * 78
 
 @dataclass(frozen=True)
 class Mail:
-    """
-    A mail to one address: the same words as ``text`` and as ``html``, and headers beyond those every mail has.
+    """A mail to one address: the same words as ``text`` and as ``html``, and headers beyond those every mail has.
 
     ``InvalidEmail`` unless ``to`` is a canonical ASCII email address: mail libraries parse their recipients once more,
     and nothing that could be read as two addresses, or as another one, may reach them.
@@ -54,8 +53,7 @@ class Mailer(Protocol):
 
 @dataclass(frozen=True)
 class SmtpMailer:
-    """
-    Hands each mail to ``relay`` over a connection of its own; threads may share it. Needs no Flask application.
+    """Hands each mail to ``relay`` over a connection of its own; threads may share it. Needs no Flask application.
 
     ``sender`` is a display name, possibly empty, and an address.
     """

@@ -1,5 +1,4 @@
-"""
-Writing a mail down as the bytes that every mail server carries unchanged.
+"""Writing a mail down as the bytes that every mail server carries unchanged.
 
 The standard library's email package takes 3 ms for one mail, more than all else that a mail costs; its encoders do not.
 """
@@ -19,8 +18,7 @@ _MAX_PLAIN_HEADER = 900
 
 
 def compose(headers: Mapping[str, str], text: str, html: str) -> bytes:
-    """
-    A multipart/alternative mail (RFC 5322, 2046) in ASCII, with lines of at most 76 characters in its parts.
+    """A multipart/alternative mail (RFC 5322, 2046) in ASCII, with lines of at most 76 characters in its parts.
 
     ``headers`` are written in their order. ``ValueError`` for a control character in one of them: it could start another.
     """

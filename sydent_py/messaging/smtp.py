@@ -36,8 +36,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 @dataclass(frozen=True)
 class Relay:
-    """
-    The mail server that every mail is handed to, and how.
+    """The mail server that every mail is handed to, and how.
 
     ``security`` is ``starttls`` (refused unless offered and verified), ``tls`` (from the first byte) or ``none``.
     ``own_name`` is what this side calls itself. One wait lasts at most ``timeout_s``, a whole mail at most
@@ -56,8 +55,7 @@ class Relay:
 
 
 def verifying_context(ca_file: Path | None) -> ssl.SSLContext:
-    """
-    A TLS client that trusts the system's roots and those in ``ca_file``; building one takes 20 ms.
+    """A TLS client that trusts the system's roots and those in ``ca_file``; building one takes 20 ms.
 
     Raises ``ConfigurationError`` if the file holds no certificate.
     """
@@ -83,8 +81,7 @@ def reason_of(error: Exception) -> dict[str, str | int]:
 
 
 class Letter(flask_mail.Message):
-    """
-    One composed mail to one address.
+    """One composed mail to one address.
 
     Flask-Mail's constructor is not called: its ``make_msgid()`` asks the DNS for this machine's name, for as long as the
     resolver likes, and its message would need an application context and go out as unencoded 8-bit text.
@@ -101,8 +98,7 @@ class Letter(flask_mail.Message):
 
 
 class Connection(flask_mail.Connection):
-    """
-    Flask-Mail's connection, verified and bounded in time.
+    """Flask-Mail's connection, verified and bounded in time.
 
     Flask-Mail 0.10 itself checks no certificate, sets no timeout, parses recipients anew and needs an application.
     """

@@ -56,8 +56,7 @@ class _Kind:
 
 
 class Templates:
-    """
-    Renders mail. Every file is looked up as ``BRAND/KIND/PART`` and ``KIND/PART`` in ``directory``, then in the package.
+    """Renders mail. Every file is looked up as ``BRAND/KIND/PART`` and ``KIND/PART`` in ``directory``, then in the package.
 
     ``PART`` is ``subject.txt``, ``body.txt`` or ``body.html``; ``layout.html``, which every body extends, can be replaced
     in the same way. All templates are compiled and tried here: ``ConfigurationError`` names the one that is broken.
@@ -120,8 +119,7 @@ def _compile_part(environment: Environment, directories: list[Path], name: str, 
 
 
 def _inert(value: str) -> Markup:
-    """
-    ``value`` in HTML so that no mail client makes a link of it: a stranger may have chosen ``@www.evil.example:evil.example``.
+    """``value`` in HTML so that no mail client makes a link of it: a stranger may have chosen ``@www.evil.example:evil.example``.
 
     Nothing inside an anchor is turned into a link, and an anchor without a target leads nowhere.
     """

@@ -9,8 +9,7 @@ from sydent_py.database import Base, insert
 
 
 class Session(Base):
-    """
-    One attempt of one account to prove one address.
+    """One attempt of one account to prove one address.
 
     ``send_attempt`` is the greatest that has been sent, ``sending_attempt`` the one that is being sent until
     ``sending_until_ms``: a sender that died in between leaves a claim that lapses. Times are milliseconds since the epoch.
@@ -42,8 +41,7 @@ NOTHING_SENT = -1
 
 
 def open_session(db: Connection, *, sid: str, oldest_ms: int, now_ms: int, **key: Any) -> str:
-    """
-    The sid of the open session of account, address and client secret: an existing one, or a new one named ``sid``.
+    """The sid of the open session of account, address and client secret: an existing one, or a new one named ``sid``.
 
     A session that was spent, or last modified before ``oldest_ms``, makes room for a new one.
     """
@@ -63,8 +61,7 @@ def open_session(db: Connection, *, sid: str, oldest_ms: int, now_ms: int, **key
 
 
 def claim_send(db: Connection, sid: str, attempt: int, *, now_ms: int, until_ms: int) -> bool:
-    """
-    Become the one who sends ``attempt``: whether nobody has sent it and nobody is sending it.
+    """Become the one who sends ``attempt``: whether nobody has sent it and nobody is sending it.
 
     ``until_ms`` is when the claim lapses, and what it is known by from here on.
     """
@@ -74,8 +71,7 @@ def claim_send(db: Connection, sid: str, attempt: int, *, now_ms: int, until_ms:
 
 
 def put_token(db: Connection, sid: str, until_ms: int, *, token_hash: bytes, next_link: bytes | None, now_ms: int) -> bool:
-    """
-    Put a new token in the place of the old one: whether the claim still stands. The guesses start again.
+    """Put a new token in the place of the old one: whether the claim still stands. The guesses start again.
 
     The session lives longer by it, unless it is validated: a proof does not become younger by asking for another.
     """
@@ -90,8 +86,7 @@ def finish_send(db: Connection, sid: str, until_ms: int) -> None:
 
 
 def release_send(db: Connection, sid: str, until_ms: int) -> None:
-    """
-    Give the claim back, because nothing was sent: the same attempt may be made again.
+    """Give the claim back, because nothing was sent: the same attempt may be made again.
 
     A session that never had a token is deleted, so that refused requests leave nothing behind.
     """
@@ -116,8 +111,7 @@ def count_guess(db: Connection, sid: str, most: int) -> bool:
 
 
 def validate(db: Connection, sid: str, token_hash: bytes, now_ms: int) -> bool:
-    """
-    Mark the session validated, once: whether ``token_hash`` is still its token.
+    """Mark the session validated, once: whether ``token_hash`` is still its token.
 
     Guesses start again, because the right token is no guess.
     """

@@ -57,8 +57,7 @@ class RequestEmailToken:
     next_link_origins: tuple[str, ...]
 
     def __call__(self, account: UserId, request: EmailTokenRequest, network: str) -> str:
-        """
-        The sid of the session; a mail is sent only for an attempt greater than any sent before.
+        """The sid of the session; a mail is sent only for an attempt greater than any sent before.
 
         Of identical requests at the same moment one sends and all get the sid. Raises ``InvalidEmail``, ``InvalidParam``
         (next_link), ``LimitExceeded`` and ``EmailSendError``; after those two the same attempt may be made again.

@@ -34,8 +34,7 @@ class Sessions:
     clock: Clock
 
     def get_validated(self, account: UserId, sid: str, client_secret: str) -> Proof:
-        """
-        What the session proves (``GET /3pid/getValidated3pid``).
+        """What the session proves (``GET /3pid/getValidated3pid``).
 
         Raises ``NoValidSession``, ``SessionExpired`` or ``SessionNotValidated``.
         """
@@ -57,8 +56,7 @@ class Sessions:
         return proof.threepid
 
     def find(self, db: Connection, sid: str, client_secret: str, account: UserId | None) -> Any:
-        """
-        The live session with this sid and client secret, which ``account`` started where one is given.
+        """The live session with this sid and client secret, which ``account`` started where one is given.
 
         Unknown sid, wrong secret and foreign session are one ``NoValidSession``, found in the same steps.
         """

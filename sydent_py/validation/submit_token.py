@@ -41,8 +41,7 @@ class SubmitToken:
     sessions: Sessions
 
     def __call__(self, sid: str, client_secret: str, token: str, account: UserId | None) -> Confirmed:
-        """
-        Validate the session.
+        """Validate the session.
 
         ``account`` is who submits, or None where the specification lets anyone who holds all three secrets. Five wrong
         tokens and no more are compared, however many arrive at once; a new message starts the count again. Raises
@@ -59,8 +58,7 @@ class SubmitToken:
         return self._confirmed(session)
 
     def describe(self, sid: str, token: str) -> Pending:
-        """
-        What pressing the button at this link would do; it changes nothing, so that a scanner may open it.
+        """What pressing the button at this link would do; it changes nothing, so that a scanner may open it.
 
         Raises ``NoValidSession`` (also for a wrong token: the page shows an address) and ``SessionExpired``.
         """
