@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
-from alembic.util import CommandError
-from sqlalchemy.exc import ArgumentError, DatabaseError
-
-from sydent_py import rate_limits, schema, sealing, signing
+from sydent_py import installation, rate_limits, schema
 from sydent_py.accounts.authenticate import Authenticate, Logout
 from sydent_py.accounts.register import Homeservers, Register
 from sydent_py.accounts.terms import Terms
@@ -14,10 +11,9 @@ from sydent_py.bindings.bind import Bindings
 from sydent_py.clock import Clock, SystemClock
 from sydent_py.database import Database
 from sydent_py.directory.lookup import HashDetails, Lookup, LookupBudgets
-from sydent_py.directory.peppers import Peppers, SealingKeyMismatch
+from sydent_py.directory.peppers import Peppers
 from sydent_py.directory.publish import Directory
 from sydent_py.federation import client as federation
-from sydent_py.files import KeyFileError
 from sydent_py.identifiers import Network
 from sydent_py.log.append import Log
 from sydent_py.messaging import email
@@ -25,7 +21,7 @@ from sydent_py.messaging.email import Mailer
 from sydent_py.messaging.templates import Templates
 from sydent_py.rate_limits import RateLimits
 from sydent_py.sealing import Sealer
-from sydent_py.settings import ConfigurationError, Settings, load_terms
+from sydent_py.settings import Settings, load_terms
 from sydent_py.signing import Signer
 from sydent_py.validation.request_email_token import RequestEmailToken
 from sydent_py.validation.sessions import Sessions
@@ -96,14 +92,14 @@ class Services:
 
 
 def build(settings: Settings, outside: Outside | None = None) -> Services:
-    """The services of these settings, on a database that ``prepare`` has made ready.
+    """The services of these settings, on a database that ``installation.prepare`` has made ready.
 
     Raises ``ConfigurationError`` for keys, files or a database that do not fit together.
     """
-    sealer, signer = _sealer(settings), _signer(settings)
+    sealer, signer = installation.read_sealer(settings), installation.read_signer(settings)
     outside = outside or _outside(settings, sealer)
     clock = outside.clock
-    database = _database(settings, pool_size=settings.server.threads)
+    database = installation.open_database(settings, pool_size=settings.server.threads)
     limits = rate_limits.build(settings.limits, database, sealer, clock)
     peppers = Peppers(database, sealer, clock)
     sessions = Sessions(database, sealer, clock)
@@ -163,65 +159,6 @@ def _lookup(settings: Settings, peppers: Peppers) -> Lookup:
         max_addresses=settings.lookup.max_addresses,
         budgets=LookupBudgets(limits.enabled, limits.lookup_hashes_per_account, limits.lookup_hashes_per_homeserver),
     )
-
-
-def is_in_use(settings: Settings) -> bool:
-    """Whether the database has been prepared before; a database that cannot be asked is not."""
-    database = _database(settings, pool_size=1)
-    try:
-        with database.autocommit() as db:
-            return schema.is_prepared(db)
-    except DatabaseError:
-        return False
-    finally:
-        database.close()
-
-
-def prepare(settings: Settings, clock: Clock | None = None) -> None:
-    """Migrate the database, and make sure of its first pepper.
-
-    Raises ``ConfigurationError`` when the sealing key is not the one the database was made with.
-    """
-    clock = clock or SystemClock()
-    sealer = _sealer(settings)
-    database = _database(settings, pool_size=1)
-    try:
-        schema.migrate(database)
-        Peppers(database, sealer, clock).prepare()
-        with database.begin() as db:  # a write, which a database that is read-only to us refuses
-            rate_limits.forget_expired(db, clock.now_ms())
-    except SealingKeyMismatch as error:
-        raise ConfigurationError(
-            f"{settings.sealing_key_path} is not the sealing key that this database was made with: no address in it could be "
-            "read or found. Put the right key back, or start with an empty database."
-        ) from error
-    except (DatabaseError, CommandError) as error:
-        where = database.url.render_as_string(hide_password=True)
-        reason = getattr(error, "orig", error)
-        raise ConfigurationError(f"The database {where} cannot be used: {reason}") from error
-    finally:
-        database.close()
-
-
-def _database(settings: Settings, pool_size: int) -> Database:
-    try:
-        return Database(settings.database_url, pool_size)
-    except (ArgumentError, ValueError) as error:
-        raise ConfigurationError("database.url is not the URL of a database") from error
-
-
-def _sealer(settings: Settings) -> Sealer:
-    try:
-        return Sealer(sealing.read_key_file(settings.sealing_key_path))
-    except KeyFileError as error:
-        raise ConfigurationError(str(error)) from error
-
-
-def _signer(settings: Settings) -> Signer:
-    try:
-        return Signer(settings.server.name, signing.read_key_file(settings.signing_key_path))
-    except KeyFileError as error:
-        raise ConfigurationError(str(error)) from error
 
 
 def _outside(settings: Settings, sealer: Sealer) -> Outside:

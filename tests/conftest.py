@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
-from sydent_py import services
+from sydent_py import installation, services
 from sydent_py.app import create_app
 from sydent_py.settings import Settings
 from tests.driver import Driver
@@ -113,7 +113,7 @@ def make_settings(directory: Path, url: str, **sections: dict[str, Any]) -> Sett
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated file to copy."""
     path = tmp_path_factory.mktemp("template")
-    services.prepare(prepared_settings(path, f"sqlite:///{path / 'sydent.db'}"))
+    installation.prepare(prepared_settings(path, f"sqlite:///{path / 'sydent.db'}"))
     return path / "sydent.db"
 
 
@@ -121,7 +121,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def migrated_postgresql(postgresql: PostgreSql, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a migrated database to copy."""
     name = postgresql.create()
-    services.prepare(prepared_settings(tmp_path_factory.mktemp("template"), postgresql.url(name)))
+    installation.prepare(prepared_settings(tmp_path_factory.mktemp("template"), postgresql.url(name)))
     return name
 
 

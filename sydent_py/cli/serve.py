@@ -1,18 +1,14 @@
 """``sydent-py serve`` and ``sydent-py migrate``: from nothing to a running server."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from sydent_py import services
+from sydent_py import installation, services
 from sydent_py.app import create_app
 from sydent_py.cli.options import takes_config
-from sydent_py.sealing import create_key_file as create_sealing_key_file
 from sydent_py.serving import Server
-from sydent_py.settings import ConfigurationError, Settings, load
-from sydent_py.signing import create_key_file as create_signing_key_file
+from sydent_py.settings import Settings, load
 
 
 @click.command(short_help="Run the server.")
@@ -38,28 +34,9 @@ def migrate(config: Path | None) -> None:
 
 
 def set_up(settings: Settings) -> None:
-    """Make everything a new server needs; what is there is left alone, and what is missing of an old one is not replaced."""
-    os.umask(0o077)
-    directory = settings.server.data_dir.absolute()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        _create_missing_keys(settings)
-    except OSError as error:
-        raise ConfigurationError(f"The data directory {directory} cannot be used: {error.strerror}.") from error
-    services.prepare(settings)
-
-
-def _create_missing_keys(settings: Settings) -> None:
-    creators = {settings.signing_key_path: create_signing_key_file, settings.sealing_key_path: create_sealing_key_file}
-    missing = {path.absolute(): create for path, create in creators.items() if not path.exists()}
-    if missing and services.is_in_use(settings):
-        names = " and ".join(map(str, missing))
-        raise ConfigurationError(f"{names} is missing, but the database was made with it. Put it back from your backup.")
-    for path, create in missing.items():
-        # Another server that starts in the same directory may be faster; then its key is ours.
-        with suppress(FileExistsError):
-            create(path)
-            click.echo(f"Created {path}. Keep a copy of it in a safe place.", err=True)
+    """Make everything a new server needs, and name the keys it was given."""
+    for path in installation.set_up(settings):
+        click.echo(f"Created {path}. Keep a copy of it in a safe place.", err=True)
 
 
 def _welcome(settings: Settings, config: Path | None) -> str:

@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 import sydent_py.services  # noqa: F401 - every feature registers its tables
-from sydent_py import schema, services
+from sydent_py import installation, schema, services
 from sydent_py.database import Base, Database
 from sydent_py.settings import ConfigurationError
 from tests.conftest import make_settings, prepared_settings, write_keys
@@ -56,7 +56,7 @@ def test_every_migration_can_be_undone(database: Database) -> None:
 def test_servers_that_start_at_once_migrate_one_after_the_other(empty_database_url: str, tmp_path) -> None:
     settings = prepared_settings(tmp_path, empty_database_url)
     with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(services.prepare, [settings] * 4))
+        list(pool.map(installation.prepare, [settings] * 4))
     built = services.build(settings)
     assert built.is_ready()
     with built.database.begin() as db:
@@ -65,8 +65,8 @@ def test_servers_that_start_at_once_migrate_one_after_the_other(empty_database_u
 
 
 def test_another_sealing_key_than_the_databases_stops_the_start(empty_database_url: str, tmp_path) -> None:
-    services.prepare(prepared_settings(tmp_path, empty_database_url))
+    installation.prepare(prepared_settings(tmp_path, empty_database_url))
     write_keys(tmp_path / "other")
     (tmp_path / "other" / "sealing.key").write_text("00" * 32)
     with pytest.raises(ConfigurationError, match=r"other/sealing\.key is not the sealing key"):
-        services.prepare(make_settings(tmp_path / "other", empty_database_url))
+        installation.prepare(make_settings(tmp_path / "other", empty_database_url))
