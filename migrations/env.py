@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import text
 
-import sydent_py.services  # noqa: F401 - every feature registers its tables
+import sydent_py.worker  # noqa: F401 - every feature registers its tables
 from sydent_py.database import Base
 
 # Any number that no other lock of ours uses: two servers that start at once migrate one after the other.

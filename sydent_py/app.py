@@ -3,12 +3,25 @@
 from flask import Flask
 from jinja2 import StrictUndefined, TemplateError
 
-from sydent_py.api import access, account, bindings, lookup, pubkey, status, terms, validation, web
-from sydent_py.pages import confirm
+from sydent_py.api import access, account, bindings, homeservers, invites, lookup, pubkey, status, terms, validation, web
+from sydent_py.pages import confirm, opt_out, page
 from sydent_py.services import Services
 from sydent_py.settings import ConfigurationError
 
-_BLUEPRINTS = (status.bp, account.bp, terms.bp, lookup.bp, validation.bp, bindings.bp, pubkey.bp, confirm.bp)
+_BLUEPRINTS = (
+    status.bp,
+    account.bp,
+    terms.bp,
+    lookup.bp,
+    validation.bp,
+    bindings.bp,
+    pubkey.bp,
+    invites.bp,
+    homeservers.bp,
+    page.bp,
+    confirm.bp,
+    opt_out.bp,
+)
 
 
 def create_app(services: Services) -> Flask:
@@ -29,11 +42,11 @@ def create_app(services: Services) -> Flask:
 def _try_pages(app: Flask) -> None:
     """Find a broken template at the start, and not when the first person opens the page."""
     app.jinja_env.undefined = StrictUndefined
-    for name, example in confirm.EXAMPLES.items():
+    for name, example in page.EXAMPLES.items():
         problem = f"email.templates_dir: the page template {app.template_folder}/{name} cannot be used"
         try:
-            page = app.jinja_env.get_template(name).render(example)
+            shown = app.jinja_env.get_template(name).render(example)
         except TemplateError as error:
             raise ConfigurationError(f"{problem}: {error}") from error
-        if any(needed not in page for needed in confirm.NEEDED.get(name, ())):
+        if any(needed not in shown for needed in page.NEEDED.get(name, ())):
             raise ConfigurationError(f"{problem}: it shows no form with {{{{ action }}}} and all {{{{ fields }}}}")

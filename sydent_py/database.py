@@ -4,7 +4,19 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Engine, Integer, LargeBinary, MetaData, Text, create_engine, event
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    create_engine,
+    event,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase
@@ -117,3 +129,12 @@ def insert(db: Connection, table: Any) -> Any:
 def chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
     """``items`` in slices of at most ``size``."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def lock(db: Connection, key: bytes) -> None:
+    """Make other transactions that lock ``key`` wait for the end of this one.
+
+    SQLite's writers wait for each other anyway; a row lock would not hold where there is no row yet.
+    """
+    if db.dialect.name == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(int.from_bytes(key[:8], "big", signed=True))))

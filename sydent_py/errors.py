@@ -101,6 +101,14 @@ class EmailSendError(MatrixError):
     default_message = "The mail could not be sent. Please try again in a few minutes."
 
 
+class ThreePidInUse(MatrixError):
+    """``M_THREEPID_IN_USE`` with the ``mxid`` that has it."""
+
+    errcode = "M_THREEPID_IN_USE"
+    status = 400
+    default_message = "This address belongs to a Matrix account already. Invite that account."
+
+
 class NoValidSession(MatrixError):
     """``M_NO_VALID_SESSION``: unknown sid, wrong secret, foreign session and spent session look alike."""
 

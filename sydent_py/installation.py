@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
 from alembic.util import CommandError
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
@@ -12,9 +13,12 @@ from sydent_py.clock import Clock, SystemClock
 from sydent_py.database import Database
 from sydent_py.directory.peppers import Peppers, SealingKeyMismatch
 from sydent_py.files import KeyFileError
+from sydent_py.invites.invites import Invites
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, Settings
 from sydent_py.signing import Signer
+
+log = structlog.get_logger(__name__)
 
 
 def set_up(settings: Settings) -> list[Path]:
@@ -71,6 +75,7 @@ def prepare(settings: Settings, clock: Clock | None = None) -> None:
     try:
         schema.migrate(database)
         Peppers(database, sealer, clock).prepare()
+        _tell_of_lost_keys(settings, database, sealer, clock)
         with database.begin() as db:  # a write, which a database that is read-only to us refuses
             rate_limits.forget_expired(db, clock.now_ms())
     except SealingKeyMismatch as error:
@@ -84,6 +89,16 @@ def prepare(settings: Settings, clock: Clock | None = None) -> None:
         raise ConfigurationError(f"The database {where} cannot be used: {reason}") from error
     finally:
         database.close()
+
+
+def _tell_of_lost_keys(settings: Settings, database: Database, sealer: Sealer, clock: Clock) -> None:
+    """Say so where a key was taken away that invitations wait for."""
+    invites = Invites(database, read_signer(settings), sealer, clock)
+    with database.autocommit() as db:
+        for public_key in invites.lost_keys(db):
+            log.warning(
+                "invites.key_is_gone", public_key=public_key, advice="put its line back into signing.key, below the first"
+            )
 
 
 def open_database(settings: Settings, pool_size: int) -> Database:

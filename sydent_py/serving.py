@@ -1,6 +1,9 @@
-"""gunicorn, set up for this application: JSON where HTTP itself is refused, and no patience with slow senders."""
+"""gunicorn, set up for this application: web processes without patience for slow senders, and one for the background work."""
 
 import json
+import math
+import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from selectors import EVENT_READ
@@ -9,16 +12,18 @@ from typing import Any
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import TConn, ThreadWorker
-from sqlalchemy.exc import SQLAlchemyError
 
-from sydent_py.api.web import CORS_HEADERS, EXTENSION, MAX_BODY_BYTES
+from sydent_py import worker
+from sydent_py.api.web import CORS_HEADERS, MAX_BODY_BYTES
 from sydent_py.app import create_app
 from sydent_py.clock import SystemClock
 from sydent_py.errors import InvalidParam, MatrixError, TooLarge, Unknown
-from sydent_py.services import build
 from sydent_py.settings import Settings
+from sydent_py.wiring import build
 
 # How long a client may take to send one request. A thread reads it, and threads are few.
 READ_TIMEOUT_S = 10.0
@@ -26,7 +31,6 @@ DRAIN_TIMEOUT_S = 5.0
 KEEPALIVE_S = 20
 GRACEFUL_TIMEOUT_S = 30
 HEARTBEAT_TIMEOUT_S = 60
-FORGET_EVERY_S = 3600.0
 MAX_REQUEST_LINE_BYTES = 8190
 
 _REASONS = {400: "Bad Request", 413: "Content Too Large", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
@@ -34,14 +38,13 @@ _REASONS = {400: "Bad Request", 413: "Content Too Large", 414: "URI Too Long", 4
 log = structlog.get_logger(__name__)
 
 
-class Worker(ThreadWorker):
-    """A threaded worker that hangs up on slow senders and refuses in Matrix's words."""
+class WebProcess(ThreadWorker):
+    """A threaded gunicorn worker that hangs up on slow senders and refuses in Matrix's words."""
 
     def init_process(self) -> None:
         """Start, with nobody reading yet."""
         self._clock = SystemClock()
         self._reading: dict[TConn, float] = {}
-        self._forget_at_s = self._clock.monotonic_s()
         super().init_process()
 
     def accept(self, listener: Any) -> None:
@@ -84,12 +87,9 @@ class Worker(ThreadWorker):
         return bool(keepalive and conn.parser.finish_body(deadline=deadline_s, max_bytes=2 * MAX_BODY_BYTES))
 
     def notify(self) -> None:
-        """Called by the main loop every second: hang up on those who took too long, and tidy up at times."""
+        """Called by the main loop every second: hang up on those who took too long."""
         super().notify()
         now_s = self._clock.monotonic_s()
-        if now_s >= self._forget_at_s and self.wsgi is not None:
-            self._forget_at_s = now_s + FORGET_EVERY_S
-            self.tpool.submit(_forget_expired, self.wsgi)
         for conn, deadline_s in list(self._reading.items()):
             if now_s > deadline_s:
                 self._reading.pop(conn, None)
@@ -114,13 +114,6 @@ class Worker(ThreadWorker):
             log.debug("request.gone", error=type(error).__name__)
 
 
-def _forget_expired(app: Flask) -> None:
-    try:
-        app.extensions[EXTENSION].forget_expired()
-    except SQLAlchemyError as error:
-        log.warning("database.not_tidied", error=type(error).__name__)
-
-
 def _refusal(error: BaseException) -> MatrixError:
     if isinstance(error, LimitRequestLine):
         return TooLarge("The request URL is too long.", status=414)
@@ -139,22 +132,76 @@ def _stop_reading(conn: TConn) -> None:
         log.debug("request.gone", error=type(error).__name__)
 
 
-class Server(BaseApplication):
-    """The whole server as one gunicorn application. Each worker builds its services after the fork."""
+class BackgroundProcess(Worker):
+    """A gunicorn worker that does the background work and answers nobody: gunicorn starts another when it dies."""
 
-    def __init__(self, settings: Settings, when_ready: Callable[[], None]) -> None:
-        self._settings = settings
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # gunicorn stops the oldest first where there is one process too many, and it is not this one.
+        self.age = math.inf
+        self._stop = worker.StopRequest()
+
+    def init_signals(self) -> None:
+        """Stop when gunicorn or a terminal says so, in whichever way."""
+        super().init_signals()
+        for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
+            signal.signal(number, self._stop.ask)
+
+    def load_wsgi(self) -> None:
+        """Build the services without the application in front of them, and leave the ports to the web processes."""
+        self._services = build(self.app.settings)
+        for listener in self.sockets:
+            listener.close()
+
+    def run(self) -> None:
+        """Work until the end of the server."""
+        worker.build(self._services).run(self)
+        self._services.close()
+
+    def wait(self, timeout: float, /) -> bool:
+        """Whether to stop: called every second, it tells gunicorn that all is well, and notices when gunicorn has died."""
+        self.notify()
+        return self._stop.wait(timeout) or os.getppid() != self.ppid
+
+
+class Processes(Arbiter):
+    """gunicorn's master, which keeps one process of its number for the background work."""
+
+    def spawn_worker(self) -> Any:
+        """Start a process, for the background work where that has none."""
+        has_background = any(process.age == math.inf for process in self.WORKERS.values())
+        self.worker_class = WebProcess if has_background else BackgroundProcess
+        return super().spawn_worker()
+
+    def reload(self) -> None:
+        """Replace every process, on SIGHUP. A new background process stands by until the old one has stopped."""
+        for process in self.WORKERS.values():
+            process.age = min(process.age, self.worker_age)
+        super().reload()
+
+    def handle_ttou(self) -> None:
+        """Stop a web process, on SIGTTOU; one remains."""
+        if self.num_workers > 2:  # noqa: PLR2004 - the background process and the last web process
+            super().handle_ttou()
+
+
+class Server(BaseApplication):
+    """The whole server as one gunicorn application. Each process builds its services after the fork."""
+
+    def __init__(self, settings: Settings, when_ready: Callable[[], None], *, with_worker: bool) -> None:
+        self.settings = settings
         self._when_ready = when_ready
+        self._with_worker = with_worker
         super().__init__()
 
     def load_config(self) -> None:
         """The settings in gunicorn's terms."""
-        server = self._settings.server
+        server = self.settings.server
         options = {
             "bind": server.bind,
-            "workers": server.workers,
+            "workers": server.workers + self._with_worker,
             "threads": server.threads,
-            "worker_class": Worker,
+            "worker_class": WebProcess,
             "proc_name": "sydent-py",
             "loglevel": "warning",
             "keepalive": KEEPALIVE_S,
@@ -172,5 +219,9 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """The application, in a worker."""
-        return create_app(build(self._settings))
+        """The application, in a web process."""
+        return create_app(build(self.settings))
+
+    def run(self) -> None:
+        """Serve until a signal ends it."""
+        (Processes if self._with_worker else Arbiter)(self).run()

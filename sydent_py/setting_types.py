@@ -3,16 +3,22 @@
 import ipaddress
 import re
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any
 
 from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from sydent_py.errors import MatrixError
-from sydent_py.identifiers import Network, ServerName, ThreePid
+from sydent_py.identifiers import Network, ServerName, ThreePid, UserId
 
 _URL = re.compile(r"(?P<scheme>https?)://(?P<host>[^/?#@\s]+)(?P<path>(?:/[A-Za-z0-9._~/-]*)?)", re.ASCII)
+_OWN_NAME = re.compile(r"(?P<host>[^/?#@\s]+)(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
 _MAILBOX = re.compile(r"(?:(?P<name>[^<>\x00-\x1f\x7f]*?)\s*<(?P<bracketed>[^<>\s]+)>|(?P<bare>[^<>\s]+))")
+
+
+# What the link to a Matrix client in an invitation may hold.
+LINK_FIELDS = ("room_id", "room_alias", "room_name", "room_type", "sender", "sender_name", "via", "email", "signurl")
 
 
 def _server_name(value: str) -> str:
@@ -69,6 +75,43 @@ def _known_database(value: str) -> str:
     return value
 
 
+def _link_template(value: str) -> str:
+    """Checked here, so that no invitation fails because of it."""
+    try:
+        fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(value) if name is not None]
+    except ValueError as error:
+        raise ValueError(f"{value!r} has a brace without its partner") from error
+    unknown = [name for name, spec, conversion in fields if name not in LINK_FIELDS or spec or conversion]
+    if unknown or not {"room_id", "room_alias"} & {name for name, _, _ in fields}:
+        raise ValueError(f"a link has {{room_id}} and may have {', '.join(f'{{{name}}}' for name in LINK_FIELDS)}, bare")
+    if not value.startswith("https://") or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("a link must start with https:// and hold no spaces")
+    return value
+
+
+def _sender(value: str) -> str:
+    try:
+        return UserId.parse(value).text if value.startswith("@") else ServerName.parse(value).text
+    except MatrixError as error:
+        raise ValueError(f"{value!r} is neither a Matrix user ID nor a server name") from error
+
+
+def _recipient(value: str) -> str:
+    local = "" if "@" in value else "any@"
+    try:
+        return ThreePid.email(local + value).address.removeprefix(local)
+    except MatrixError as error:
+        raise ValueError(f"{value!r} is neither an email address nor a domain") from error
+
+
+def _own_name(value: str) -> str:
+    match = _OWN_NAME.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is not a name such as 'id.example.org' or 'example.org/identity'")
+    _server_name(match["host"])
+    return value
+
+
 def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
@@ -88,6 +131,10 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Listening = Annotated[str, AfterValidator(_listening)]
 StorageUrl = Annotated[str, AfterValidator(_shared_storage)]
 DatabaseUrl = Annotated[str, AfterValidator(_known_database)]
+LinkTemplate = Annotated[str, AfterValidator(_link_template)]
+Sender = Annotated[str, AfterValidator(_sender)]
+Recipient = Annotated[str, AfterValidator(_recipient)]
+OwnName = Annotated[str, AfterValidator(_own_name)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 NetworkText = Annotated[Network, BeforeValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -13,13 +13,17 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sydent_py.setting_types import (
     BaseUrl,
     DatabaseUrl,
+    LinkTemplate,
     Listening,
     Name,
     NetworkText,
     OptionalPath,
     Origin,
+    OwnName,
     Port,
     Rate,
+    Recipient,
+    Sender,
     StorageUrl,
     is_loopback,
     parse_mailbox,
@@ -43,6 +47,7 @@ class Server(Section):
     """``[server]``"""
 
     name: Name = "localhost"
+    aliases: tuple[OwnName, ...] = ()
     public_base_url: BaseUrl = "http://127.0.0.1:8090"
     bind: Listening = "127.0.0.1:8090"
     workers: int = Field(default=2, ge=1)
@@ -119,37 +124,13 @@ class Lookup(Section):
         return self
 
 
-class Translation(Section):
-    """The policy in one language."""
+class Invites(Section):
+    """``[invites]``"""
 
-    name: str
-    url: str
-
-
-class Policy(BaseModel):
-    """``[policies.ID]`` of the terms file: a version, and a translation under each language code."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, Translation]
-
-    version: str
-
-    @model_validator(mode="after")
-    def _has_a_language(self) -> Self:
-        if not self.__pydantic_extra__:
-            raise ValueError("a policy needs at least one language")
-        return self
-
-    @property
-    def urls(self) -> frozenset[str]:
-        """Accepting any one of these accepts the policy."""
-        return frozenset(translation.url for translation in self.__pydantic_extra__.values())
-
-
-class TermsFile(Section):
-    """The whole terms file."""
-
-    policies: dict[str, Policy] = {}
+    client_link: LinkTemplate = "https://matrix.to/#/{room_id}?via={via}&email={email}&signurl={signurl}"
+    lifetime_days: int = Field(default=30, ge=1, le=3650)
+    blocked_senders: tuple[Sender, ...] = ()
+    blocked_recipients: tuple[Recipient, ...] = ()
 
 
 class Terms(Section):
@@ -167,7 +148,13 @@ class Limits(Section):
     email_per_account: Rate = "30/hour"
     email_per_network: Rate = "60/hour"
     email_overall: Rate = "20000/day"
+    invite_per_sender: Rate = "30/hour; 100/day"
+    invite_per_homeserver: Rate = "2000/day"
+    invite_per_room: Rate = "200/day"
+    invite_per_recipient: Rate = "10/day"
+    invite_overall: Rate = "20000/day"
     register_per_network: Rate = "300/hour"
+    server_keys_per_network: Rate = "600/hour"
     lookup_hashes_per_account: int = Field(default=50_000, ge=1)
     lookup_hashes_per_homeserver: int = Field(default=5_000_000, ge=1)
 
@@ -188,6 +175,7 @@ class Settings(BaseSettings):
     validation: Validation = Validation()
     federation: Federation = Federation()
     lookup: Lookup = Lookup()
+    invites: Invites = Invites()
     terms: Terms = Terms()
     limits: Limits = Limits()
 
@@ -209,6 +197,11 @@ class Settings(BaseSettings):
         return self.database.url or f"sqlite:///{self.server.data_dir / 'sydent.db'}"
 
     @property
+    def own_names(self) -> tuple[str, ...]:
+        """What signed requests to this server may be addressed to: its name, its aliases, and where its URL leads."""
+        return self.server.name, *self.server.aliases, self.server.public_base_url.partition("://")[2]
+
+    @property
     def signing_key_path(self) -> Path:
         """The Ed25519 keys that sign associations."""
         return self.server.data_dir / "signing.key"
@@ -228,24 +221,13 @@ def load(path: Path | None) -> Settings:
     path = path or (Path(named) if named else None)
     _refuse_unknown_variables(os.environ)
     try:
-        return Settings(**(_read_toml(path, "--config") if path else {}))
+        return Settings(**(read_toml(path, "--config") if path else {}))
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, problem['loc']))}: {_explain(problem)}" for problem in error.errors()]
+        problems = [f"{'.'.join(map(str, problem['loc']))}: {explain(problem)}" for problem in error.errors()]
         source = f"{path} and the environment" if path else "the environment"
         raise ConfigurationError("\n".join([f"The configuration ({source}) cannot be used:", *problems])) from error
     except SettingsError as error:
         raise ConfigurationError(f"The environment cannot be used: {error}. Lists are JSON: '[\"10.0.0.0/8\"]'.") from error
-
-
-def load_terms(path: Path | None) -> TermsFile:
-    """The policies in the terms file; none where no file is named."""
-    if path is None:
-        return TermsFile()
-    try:
-        return TermsFile(**_read_toml(path, "terms.file"))
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, problem['loc']))}: {_explain(problem)}" for problem in error.errors()]
-        raise ConfigurationError("\n".join([f"The terms file {path} cannot be used:", *problems])) from error
 
 
 def read_text(path: Path, key: str) -> str:
@@ -258,7 +240,8 @@ def read_text(path: Path, key: str) -> str:
         raise ConfigurationError(f"{key}: {path} is not text in UTF-8") from error
 
 
-def _read_toml(path: Path, key: str) -> dict[str, Any]:
+def read_toml(path: Path, key: str) -> dict[str, Any]:
+    """The tables in ``path``, which ``key`` names; ``ConfigurationError``."""
     try:
         return tomllib.loads(read_text(path, key))
     except tomllib.TOMLDecodeError as error:
@@ -273,7 +256,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             raise ConfigurationError(f"The environment variable {name} names no section of the configuration.")
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
+def explain(problem: Mapping[str, Any]) -> str:
     """What is wrong, without pydantic's repetition of the value: it may be a secret."""
     if problem["type"] == "extra_forbidden":
         return "unknown key"

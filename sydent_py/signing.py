@@ -1,12 +1,14 @@
-"""Canonical JSON and the Ed25519 keys this server signs associations with."""
+"""Canonical JSON and the Ed25519 keys this server signs with."""
 
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from signedjson.key import (
+    decode_signing_key_base64,
     encode_verify_key_base64,
     generate_signing_key,
     get_verify_key,
@@ -15,12 +17,14 @@ from signedjson.key import (
 )
 from signedjson.sign import sign_json
 from signedjson.types import SigningKey
-from unpaddedbase64 import decode_base64
+from unpaddedbase64 import decode_base64, encode_base64
 
+from sydent_py import tokens
 from sydent_py.errors import NotFound
 from sydent_py.files import KeyFileError, create_secret_file, read_secret_file
 
 FIRST_KEY_VERSION = "0"
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -30,27 +34,87 @@ class Signer:
     server_name: str
     keys: tuple[SigningKey, ...]
 
-    def sign(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        """A copy of ``content`` with this server's signature (Appendices, "Signing JSON"). Integers only."""
-        return sign_json(dict(content), self.server_name, self.keys[0])
+    def sign(self, content: Mapping[str, Any], public_key: str | None = None) -> dict[str, Any]:
+        """A copy of ``content`` with this server's signature (Appendices, "Signing JSON"). Integers only.
+
+        ``public_key``, one of ``public_keys``, names another key than the first.
+        """
+        key = self.keys[0] if public_key is None else self.keys[self.public_keys.index(public_key)]
+        return sign_json(dict(content), self.server_name, key)
+
+    @property
+    def key_id(self) -> str:
+        """The name of the key that signs."""
+        return key_id_of(self.keys[0])
+
+    @cached_property
+    def public_keys(self) -> tuple[str, ...]:
+        """The unpadded base64 of every key, the signing one first."""
+        return tuple(encode_verify_key_base64(get_verify_key(key)) for key in self.keys)
 
     def public_key(self, key_id: str) -> str:
         """The unpadded base64 of the key named ``key_id`` (``ed25519:0``); ``NotFound`` for any other name."""
-        for key in self.keys:
-            if f"{key.alg}:{key.version}" == key_id:
-                return encode_verify_key_base64(get_verify_key(key))
+        for key, public_key in zip(self.keys, self.public_keys, strict=True):
+            if key_id_of(key) == key_id:
+                return public_key
         raise NotFound("The public key was not found.")
 
     def owns(self, public_key: str) -> bool:
-        """Whether ``public_key`` is one of this server's, in either base64 alphabet.
-
-        A ``+`` that a client left unescaped in a query string arrives as a space.
-        """
-        try:
-            wanted = decode_base64(public_key.replace(" ", "+"))
-        except ValueError:
-            return False
+        """Whether ``public_key`` is one of this server's, in either base64 alphabet."""
+        wanted = decode_public_key(public_key)
         return any(bytes(get_verify_key(key)) == wanted for key in self.keys)
+
+
+@dataclass(frozen=True)
+class EphemeralKey:
+    """An Ed25519 key that is made for one invitation, and known to whoever has the mail."""
+
+    seed: bytes
+
+    @classmethod
+    def new(cls) -> "EphemeralKey":
+        """A key nobody has seen."""
+        return cls(tokens.random_bytes(_KEY_BYTES))
+
+    @classmethod
+    def parse(cls, private_key: str) -> "EphemeralKey | None":
+        """The key in ``private_key``, base64 in either alphabet; None for anything else."""
+        seed = decode_public_key(private_key)
+        return None if seed is None or len(seed) != _KEY_BYTES else cls(seed)
+
+    @property
+    def private_key(self) -> str:
+        """The unpadded base64 of the seed, in the alphabet that URLs leave alone."""
+        return encode_base64(self.seed, urlsafe=True)
+
+    @property
+    def public_key(self) -> bytes:
+        """The 32 bytes that signatures are verified with."""
+        return bytes(get_verify_key(self._signing_key))
+
+    def sign(self, server_name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy of ``content`` with this key's signature, in the name of ``server_name``."""
+        return sign_json(dict(content), server_name, self._signing_key)
+
+    @property
+    def _signing_key(self) -> SigningKey:
+        return decode_signing_key_base64("ed25519", "ephemeral", encode_base64(self.seed))
+
+
+def key_id_of(key: SigningKey) -> str:
+    """The name of a key in signatures: ``ed25519:0``."""
+    return f"{key.alg}:{key.version}"
+
+
+def decode_public_key(text: str) -> bytes | None:
+    """The bytes in ``text``, base64 in either alphabet; None for anything else.
+
+    A ``+`` that a client left unescaped in a query string arrives as a space.
+    """
+    try:
+        return decode_base64(text.replace(" ", "+"))
+    except ValueError:
+        return None
 
 
 def new_key_line(version: str) -> str:

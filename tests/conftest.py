@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
-from sydent_py import installation, services
+from sydent_py import installation, services, wiring
 from sydent_py.app import create_app
 from sydent_py.settings import Settings
 from tests.driver import Driver
@@ -21,7 +21,7 @@ from tests.fakes.mailbox import Mailbox
 
 SEALING_KEY = "5e" * 32
 SIGNING_KEY = "ed25519 0 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n"  # of the specification's test vectors
-SUITES_WITH_SOCKETS = {"integration", "bench"}
+SUITES_WITH_SOCKETS = {"integration", "synapse", "bench"}
 
 Launch = Callable[..., Driver]
 
@@ -146,9 +146,10 @@ def launch(database_url: str, tmp_path: Path) -> Iterator[Launch]:
 
     def build(**sections: dict[str, Any]) -> Driver:
         clock, mailbox = FakeClock(), Mailbox()
+        homeservers = FakeHomeservers(clock)
         settings = make_settings(tmp_path, database_url, **sections)
-        server = services.build(settings, services.Outside(clock, mailbox, FakeHomeservers(clock)))
-        built.append(Driver(create_app(server), server, clock, mailbox))
+        server = wiring.build(settings, services.Outside(clock, mailbox, homeservers))
+        built.append(Driver(create_app(server), server, clock, mailbox, homeservers))
         return built[-1]
 
     yield build

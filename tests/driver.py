@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from sydent_py.directory.peppers import lookup_hash
 from sydent_py.services import Services
 from tests.fakes.clock import FakeClock
+from tests.fakes.homeservers import FakeHomeservers
 from tests.fakes.mailbox import Mailbox
 
 V2 = "/_matrix/identity/v2"
@@ -31,6 +32,7 @@ class Driver:
     services: Services
     clock: FakeClock
     mailbox: Mailbox
+    homeservers: FakeHomeservers
 
     def request(self, method: str, path: str, token: str | None = None, **options: Any) -> TestResponse:
         headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **options.pop("headers", {})}
@@ -83,6 +85,35 @@ class Driver:
         threepid = {"medium": "email", "address": email}
         return self.post("/3pid/unbind", {"sid": sid, "client_secret": SECRET, "mxid": mxid, "threepid": threepid}, token)
 
+    def signed_post(self, homeserver: str, path: str, body: Mapping[str, Any], **options: Any) -> TestResponse:
+        """A request that ``homeserver`` signs as Synapse does."""
+        destination = options.pop("destination", "id.test")
+        header = self.homeservers.sign(homeserver, "POST", path, dict(body), destination, **options)
+        return self.request("POST", path, data=json.dumps(body).encode(), headers={"Authorization": header})
+
+    def signed_unbind(
+        self, email: str = "alice@example.org", mxid: str = "@alice:hs.test", homeserver: str = "hs.test", **options: Any
+    ) -> TestResponse:
+        body = {"mxid": mxid, "threepid": {"medium": "email", "address": email}}
+        return self.signed_post(homeserver, f"{V2}/3pid/unbind", body, **options)
+
+    def store_invite(self, token: str, email: str = "bob@example.org", **more: Any) -> TestResponse:
+        body = {"medium": "email", "address": email, "room_id": "!room:hs.test", "sender": "@alice:hs.test", **more}
+        return self.post("/store-invite", body, token)
+
+    def invited(self, token: str, email: str = "bob@example.org", **more: Any) -> dict[str, Any]:
+        """A stored invitation, its mail delivered: what the homeserver is told."""
+        answer = self.store_invite(token, email, **more)
+        assert answer.status_code == 200, answer.text
+        self.deliver()
+        return dict(answer.get_json())
+
+    def deliver(self) -> None:
+        """Do what the worker does about messages that are due."""
+        for delivery in (self.services.deliveries.invite_mail, self.services.deliveries.onbind):
+            delivery()
+            delivery.wait()
+
     def pepper(self, token: str) -> str:
         return str(self.get("/hash_details", token).get_json()["lookup_pepper"])
 
@@ -102,6 +133,13 @@ def openid_token(user_id: str) -> dict[str, Any]:
 
 def mailed_token(link: str) -> str:
     return parse_qs(urlsplit(link).query)["token"][0]
+
+
+def signurl_in(text: str) -> str:
+    """The ``signurl`` in the link of an invitation's mail."""
+    [link] = [line for line in text.splitlines() if "signurl=" in line]
+    [signurl] = parse_qs(urlsplit(link).fragment.partition("?")[2])["signurl"]
+    return signurl
 
 
 def refusal(answer: TestResponse) -> tuple[int, str]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from sydent_py.accounts import models
 from sydent_py.accounts.terms import Terms
 from sydent_py.database import Database
@@ -29,14 +31,18 @@ class Authenticate:
 
 
 @dataclass(frozen=True)
-class Logout:
+class Tokens:
     """Revokes access tokens."""
 
     database: Database
 
-    def __call__(self, token: str) -> None:
+    def revoke(self, token: str) -> None:
         """Make ``token`` unusable; ``Unauthorized`` if it already is."""
         with self.database.begin() as db:
             known = models.delete_token(db, hash_token(token))
         if not known:
             raise Unauthorized
+
+    def forget(self, db: Connection, account: UserId) -> int:
+        """Delete the account, its tokens and the terms it accepted: how many tokens."""
+        return models.delete_account(db, str(account))

@@ -61,6 +61,13 @@ def delete_token(db: Connection, token_hash: bytes) -> bool:
     return db.execute(delete(AccessToken).where(AccessToken.token_hash == token_hash)).rowcount > 0
 
 
+def delete_account(db: Connection, user_id: str) -> int:
+    """Delete an account and all that depends on it: how many tokens it had."""
+    tokens = db.execute(delete(AccessToken).where(AccessToken.user_id == user_id)).rowcount
+    db.execute(delete(Account).where(Account.user_id == user_id))
+    return tokens
+
+
 def accept(db: Connection, user_id: str, urls: Iterable[str]) -> None:
     """Remember that the account accepted ``urls``."""
     for url in urls:

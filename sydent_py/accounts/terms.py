@@ -11,7 +11,7 @@ from sydent_py.accounts import models
 from sydent_py.database import Database
 from sydent_py.errors import TermsNotSigned
 from sydent_py.identifiers import UserId
-from sydent_py.settings import TermsFile
+from sydent_py.terms_file import TermsFile
 
 
 @dataclass(frozen=True)

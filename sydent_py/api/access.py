@@ -2,22 +2,36 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 
-from sydent_py.api.web import services
+from sydent_py import strict_json
+from sydent_py.api.web import client_network, services
 from sydent_py.errors import Forbidden, Unauthorized
-from sydent_py.identifiers import UserId
+from sydent_py.federation.x_matrix import SignedRequest
+from sydent_py.identifiers import ServerName, UserId
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+X_MATRIX = "x-matrix"
+
+
+class Caller(Enum):
+    """Who calls."""
+
+    ANYONE = auto()
+    ACCOUNT = auto()
+    HOMESERVER = auto()
+    ACCOUNT_OR_HOMESERVER = auto()
 
 
 @dataclass(frozen=True)
 class Access:
     """What a view asks of its caller."""
 
-    token: bool = True
+    caller: Caller
     terms: bool = True
     query_token: bool = False
 
@@ -30,17 +44,23 @@ def _declare(access: Access) -> Callable[[View], View]:
     return tag
 
 
-public = _declare(Access(token=False))
+public = _declare(Access(Caller.ANYONE))
 """Anyone."""
 
-account = _declare(Access())
+account = _declare(Access(Caller.ACCOUNT))
 """A registered account that has accepted the terms."""
 
-account_without_terms = _declare(Access(terms=False))
+account_without_terms = _declare(Access(Caller.ACCOUNT, terms=False))
 """A registered account, also before it accepts the terms."""
 
-account_by_query = _declare(Access(query_token=True))
+account_by_query = _declare(Access(Caller.ACCOUNT, query_token=True))
 """As ``account``; the token may come as ``?access_token=``, because Synapse sends it only so."""
+
+homeserver = _declare(Access(Caller.HOMESERVER))
+"""A homeserver that signs the request (X-Matrix)."""
+
+account_or_homeserver = _declare(Access(Caller.ACCOUNT_OR_HOMESERVER))
+"""As ``account``, or a homeserver that signs the request."""
 
 
 def install(app: Flask) -> None:
@@ -53,11 +73,16 @@ def caller() -> UserId:
     return cast(UserId, g.account)
 
 
+def calling_homeserver() -> ServerName | None:
+    """The homeserver that calls; None where an account does."""
+    return cast("ServerName | None", g.get("homeserver"))
+
+
 def access_token() -> str:
     """The token in the request; ``Unauthorized`` if there is none."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
+    scheme, token = _authorization()
+    if scheme == "bearer" and token:
+        return token
     raise Unauthorized
 
 
@@ -72,6 +97,34 @@ def _check() -> None:
     access = declared(current_app.view_functions[request.endpoint])
     if access is None:
         raise Forbidden("This endpoint does not say who may call it, so nobody may.")
-    if access.token:
-        token = request.args.get("access_token") if access.query_token and "Authorization" not in request.headers else None
-        g.account = services().accounts.authenticate(token or access_token(), terms_required=access.terms)
+    if access.caller is Caller.ANYONE:
+        return
+    signs = access.caller is not Caller.ACCOUNT and _authorization()[0] == X_MATRIX
+    if signs:
+        g.homeserver = _homeserver()
+    elif access.caller is Caller.HOMESERVER:
+        raise Unauthorized("A homeserver must sign this request: Authorization: X-Matrix.")
+    else:
+        g.account = _account(access)
+
+
+def _account(access: Access) -> UserId:
+    token = request.args.get("access_token") if access.query_token and "Authorization" not in request.headers else None
+    return services().accounts.authenticate(token or access_token(), terms_required=access.terms)
+
+
+def _homeserver() -> ServerName:
+    """The homeserver whose signature covers the request exactly as it came."""
+    signed = SignedRequest(
+        method=request.method,
+        uri=request.environ["RAW_URI"],
+        content=strict_json.parse_object(request.get_data(cache=True)) if request.method in {"POST", "PUT"} else None,
+        authorization=request.headers["Authorization"],
+    )
+    return services().accounts.authenticate_homeserver(signed, client_network()).origin
+
+
+def _authorization() -> tuple[str, str]:
+    """The scheme, in lower case, and what follows it."""
+    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower(), rest.strip()

@@ -39,5 +39,5 @@ def get_account() -> dict[str, str]:
 @account_without_terms
 def logout() -> dict[str, Any]:
     """``POST /account/logout``, the one POST that needs no body."""
-    services().accounts.logout(access_token())
+    services().accounts.tokens.revoke(access_token())
     return {}

@@ -1,14 +1,24 @@
-"""Validated sessions and bindings (Identity Service API, "Establishing associations")."""
+"""Validated sessions and bindings (Identity Service API, "Establishing associations"), and what an account sees of itself."""
 
 from typing import Any
 
 from flask import Blueprint
 
-from sydent_py.api.access import account, caller
+from sydent_py.api.access import (
+    account,
+    account_or_homeserver,
+    account_without_terms,
+    caller,
+    calling_homeserver,
+)
 from sydent_py.api.web import ClientSecret, Parameters, ShortText, parse, query, services
+from sydent_py.errors import MissingParams
 from sydent_py.identifiers import ThreePid
 
-bp = Blueprint("bindings", __name__, url_prefix="/_matrix/identity/v2/3pid")
+bp = Blueprint("bindings", __name__)
+
+V2 = "/_matrix/identity/v2/3pid"
+OWN = "/_matrix/identity/unstable/sydent_py"
 
 
 class SessionQuery(Parameters):
@@ -31,14 +41,16 @@ class ThreePidBody(Parameters):
     address: str
 
 
-class UnbindBody(SessionQuery):
-    """A proved address, and the user to take it from."""
+class UnbindBody(Parameters):
+    """An address, and the user to take it from. A client proves the address by a session; a homeserver signs."""
 
     mxid: str
     threepid: ThreePidBody
+    sid: ShortText | None = None
+    client_secret: ClientSecret | None = None
 
 
-@bp.get("/getValidated3pid")
+@bp.get(f"{V2}/getValidated3pid")
 @account
 def get_validated() -> dict[str, Any]:
     """``GET /3pid/getValidated3pid``"""
@@ -47,7 +59,7 @@ def get_validated() -> dict[str, Any]:
     return {"medium": proof.threepid.medium, "address": proof.threepid.address, "validated_at": proof.validated_at_ms}
 
 
-@bp.post("/bind")
+@bp.post(f"{V2}/bind")
 @account
 def bind() -> dict[str, Any]:
     """``POST /3pid/bind``"""
@@ -55,11 +67,39 @@ def bind() -> dict[str, Any]:
     return services().bindings.bind(caller(), body.sid, body.client_secret, body.mxid)
 
 
-@bp.post("/unbind")
-@account
+@bp.post(f"{V2}/unbind")
+@account_or_homeserver
 def unbind() -> dict[str, Any]:
-    """``POST /3pid/unbind`` by session"""
+    """``POST /3pid/unbind``"""
     body = parse(UnbindBody)
     threepid = ThreePid.parse(body.threepid.medium, body.threepid.address)
-    services().bindings.unbind(caller(), body.sid, body.client_secret, body.mxid, threepid)
+    homeserver = calling_homeserver()
+    if homeserver is not None:
+        services().bindings.unbind.by_homeserver(homeserver, body.mxid, threepid)
+    elif body.sid is None or body.client_secret is None:
+        raise MissingParams("Missing: sid and client_secret, which prove the address.")
+    else:
+        services().bindings.unbind.by_session(caller(), body.sid, body.client_secret, body.mxid, threepid)
     return {}
+
+
+@bp.get(f"{OWN}/bindings/mine")
+@account_without_terms
+def show_mine() -> dict[str, Any]:
+    """Everything held about the account: bindings, sessions and invitations."""
+    return services().bindings.mine.show(caller())
+
+
+@bp.delete(f"{OWN}/bindings/<medium>/<path:address>")
+@account_without_terms
+def remove_mine(medium: str, address: str) -> dict[str, Any]:
+    """Remove a binding of the account's own, without another proof."""
+    services().bindings.unbind.own(caller(), ThreePid.parse(medium, address))
+    return {}
+
+
+@bp.post(f"{OWN}/account/erase")
+@account_without_terms
+def erase_mine() -> dict[str, Any]:
+    """Erase the account and all that belongs to it. Takes no parameters, and needs no body."""
+    return {"erased": services().bindings.mine.erase(caller())}

@@ -21,6 +21,13 @@ def is_valid() -> dict[str, bool]:
     return {"valid": services().signer.owns(query(PublicKeyQuery).public_key)}
 
 
+@bp.get("/ephemeral/isvalid")
+@public
+def is_ephemeral_valid() -> dict[str, bool]:
+    """``GET /pubkey/ephemeral/isvalid``"""
+    return {"valid": services().invites.sign.is_valid(query(PublicKeyQuery).public_key)}
+
+
 @bp.get("/<key_id>")
 @public
 def get_public_key(key_id: str) -> dict[str, str]:

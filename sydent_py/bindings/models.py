@@ -1,6 +1,8 @@
 """The bindings: one register for every origin and address."""
 
-from sqlalchemy import Connection, Row, delete, func, select
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, insert
@@ -21,15 +23,24 @@ class Binding(Base):
     not_after: Mapped[int]
 
 
-def lock(db: Connection, origin: str, address_index: bytes) -> Row[str, int] | None:
-    """User ID and ``ts`` of the binding of an address, after which other transactions on it wait for this one.
+class SpentUnbind(Base):
+    """A user and an address that a signed request of a homeserver has removed the binding of, as a keyed index."""
 
-    SQLite's writers wait for each other anyway; a row lock would not hold where there is no row yet.
-    """
-    if db.dialect.name == "postgresql":
-        db.execute(select(func.pg_advisory_xact_lock(int.from_bytes(address_index[:8], "big", signed=True))))
+    __tablename__ = "spent_unbinds"
+
+    request_index: Mapped[bytes] = mapped_column(primary_key=True)
+    created_at_ms: Mapped[int]
+
+
+def get(db: Connection, origin: str, address_index: bytes) -> Row[str, int] | None:
+    """User ID and ``ts`` of the binding of an address."""
     statement = select(Binding.user_id, Binding.ts)
     return db.execute(statement.where(Binding.origin == origin, Binding.address_index == address_index)).one_or_none()
+
+
+def of_user(db: Connection, user_id: str) -> list[Row[Any]]:
+    """Every binding to ``user_id``, of any origin, oldest first."""
+    return list(db.execute(select(*Binding.__table__.columns).where(Binding.user_id == user_id).order_by(Binding.ts)))
 
 
 def put(db: Connection, **values: object) -> None:
@@ -42,3 +53,9 @@ def put(db: Connection, **values: object) -> None:
 def remove(db: Connection, origin: str, address_index: bytes) -> None:
     """Delete the binding of an address."""
     db.execute(delete(Binding).where(Binding.origin == origin, Binding.address_index == address_index))
+
+
+def spend_unbind(db: Connection, request_index: bytes, now_ms: int) -> bool:
+    """Remember a signed request that removes a binding: whether it had never done so."""
+    statement = insert(db, SpentUnbind).values(request_index=request_index, created_at_ms=now_ms).on_conflict_do_nothing()
+    return db.execute(statement.returning(SpentUnbind.request_index)).one_or_none() is not None

@@ -17,12 +17,12 @@ config_option = click.option(
 )
 
 
-def takes_config(command: Callable[[Path | None], None]) -> Callable[..., Any]:
+def takes_config(command: Callable[..., None]) -> Callable[..., Any]:
     """Give ``command`` the configuration file, whether it is named before the command or after it."""
 
     @config_option
     @click.pass_obj
-    def run(named_before: Path | None, config: Path | None) -> None:
-        command(config or named_before)
+    def run(named_before: Path | None, /, config: Path | None, **options: Any) -> None:
+        command(config or named_before, **options)
 
     return update_wrapper(run, command)

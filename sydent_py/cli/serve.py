@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from sydent_py import installation, services
+from sydent_py import installation, wiring
 from sydent_py.app import create_app
 from sydent_py.cli.options import takes_config
 from sydent_py.serving import Server
@@ -12,16 +12,18 @@ from sydent_py.settings import Settings, load
 
 
 @click.command(short_help="Run the server.")
+@click.option("--no-worker", is_flag=True, help="Answer requests alone, and leave the background work to: sydent-py worker.")
 @takes_config
-def serve(config: Path | None) -> None:
+def serve(config: Path | None, *, no_worker: bool) -> None:
     """Run the server; with no configuration at all, on embedded defaults in ./data."""
     settings = load(config)
     set_up(settings)
     # In this process first, because what does not fit together is told here in one line, and by workers in many.
-    built = services.build(settings)
+    built = wiring.build(settings)
     create_app(built)
     built.close()
-    Server(settings, when_ready=lambda: click.echo(_welcome(settings, config), err=True)).run()
+    welcome = _welcome(settings, config)
+    Server(settings, when_ready=lambda: click.echo(welcome, err=True), with_worker=not no_worker).run()
 
 
 @click.command(short_help="Prepare the data directory, the keys and the database.")

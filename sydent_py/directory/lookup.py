@@ -64,9 +64,14 @@ class Lookup:
         if not keys:
             return {}
         with self.database.autocommit() as db:
-            self._spend(db, account, len(keys))
+            self._charge(db, account, len(keys))
             found = models.find(db, generation, keys)
         return {address: found[key] for address, key in zip(addresses, keys, strict=True) if key in found} if found else {}
+
+    def charge(self, account: UserId, amount: int) -> None:
+        """Charge ``amount`` looked-up addresses to the budgets of the account and its homeserver; ``LimitExceeded``."""
+        with self.database.autocommit() as db:
+            self._charge(db, account, amount)
 
     def forget_expired(self, db: Connection) -> None:
         """Delete the budgets of days that are over."""
@@ -78,7 +83,7 @@ class Lookup:
         except InvalidPepper:
             raise InvalidPepper(algorithm=algorithm, lookup_pepper=self.peppers.current()) from None
 
-    def _spend(self, db: Connection, account: UserId, amount: int) -> None:
+    def _charge(self, db: Connection, account: UserId, amount: int) -> None:
         if not self.budgets.enabled:
             return
         now_ms = self.clock.now_ms()

@@ -4,20 +4,21 @@ import http.client
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from threading import BoundedSemaphore, Event, Thread, Timer
+from threading import Event, Timer
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sydent_py import __version__
 from sydent_py.clock import Deadline
 from sydent_py.federation.addresses import is_permitted
+from sydent_py.federation.resolver import AddressLookup, AddressResolver, system_addresses
 from sydent_py.identifiers import IpAddress, Network, ServerName
 
 MAX_BODY_BYTES = 50 * 1024
@@ -25,12 +26,9 @@ MAX_BODY_BYTES = 50 * 1024
 MAX_RECEIVED_BYTES = MAX_BODY_BYTES + 64 * 1024
 MAX_ADDRESSES = 4
 
-# The system's resolver may take half a minute over a name whose DNS server is silent, and cannot be interrupted. Those
-# that ask give up after ten seconds; no more than these many lookups are left behind.
-MAX_LOOKUPS = 64
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 T = TypeVar("T")
-AddressResolver = Callable[[str], Sequence[str]]
 
 
 class Reason(StrEnum):
@@ -43,12 +41,14 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     TOO_LARGE = "too_large"
     MALFORMED = "malformed"
+    STATUS = "status"
 
 
 class RequestFailed(Exception):
     """Another server could not be asked, or did not answer as it should.
 
-    Neither the message nor a chained exception holds the path or the query, which may carry an access token.
+    Neither the message nor a chained exception holds the path, the query, a header or a body: they carry tokens and
+    addresses.
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
@@ -80,14 +80,8 @@ class Response:
     body: bytes
 
 
-def system_addresses(host: str) -> list[str]:
-    """The addresses the system's resolver has for ``host``, each once, in its order of preference; ``OSError`` for none."""
-    answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in answers))
-
-
 class Transport:
-    """HTTPS GET with a checked address, a verified certificate, bounded answers and a deadline.
+    """HTTPS with a checked address, a verified certificate, bounded answers and a deadline.
 
     No proxies, no cookies, no redirects, no content codings. ``allow_networks`` are the non-public networks that may be
     reached; ``ca_file`` holds roots that are trusted beside the system's.
@@ -101,19 +95,31 @@ class Transport:
         addresses: AddressResolver = system_addresses,
     ) -> None:
         self._allow_networks = tuple(allow_networks)
-        self._addresses = addresses
-        self._lookups = BoundedSemaphore(MAX_LOOKUPS)
+        self._look_up = AddressLookup(addresses)
         self._context = _client_context(ca_file)
 
     def get(self, destinations: Sequence[Destination], target: str, deadline: Deadline) -> Response:
-        """The answer to ``GET target`` from the first destination that accepts a connection.
+        """The answer to ``GET target``."""
+        return self.request(destinations, "GET", target, deadline)
+
+    def request(
+        self,
+        destinations: Sequence[Destination],
+        method: str,
+        target: str,
+        deadline: Deadline,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> Response:
+        """The answer from the first destination that accepts a connection; none is asked twice.
 
         ``target`` is a path with an optional query, percent-encoded. Raises ``RequestFailed``.
         """
         destination, connection = self._connect(destinations, deadline)
         try:
             with connection, _shut_down_at(deadline, connection):
-                outcome: Response | Reason = _ask(connection, destination, target)
+                outcome: Response | Reason = _ask(connection, destination, method, target, body=body, headers=headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # The error itself stays here: http.client quotes the target in its messages.
             outcome = _reason(error)
@@ -157,23 +163,6 @@ class Transport:
         except (OSError, ValueError) as error:
             raise RequestFailed(Reason.UNRESOLVABLE, str(error)) from error
 
-    def _look_up(self, host: str, deadline: Deadline) -> Sequence[str]:
-        """Ask the resolver in a thread of its own, which is left behind at the deadline and never delays an exit."""
-        if not self._lookups.acquire(timeout=_remaining_s(deadline)):
-            raise TimeoutError
-        answer: Future[Sequence[str]] = Future()
-
-        def look_up() -> None:
-            try:
-                answer.set_result(self._addresses(host))
-            except (OSError, ValueError) as error:
-                answer.set_exception(error)
-            finally:
-                self._lookups.release()
-
-        Thread(target=look_up, name="resolver", daemon=True).start()
-        return answer.result(timeout=_remaining_s(deadline))
-
     def _dial(self, address: IpAddress, destination: Destination, deadline: Deadline) -> ssl.SSLSocket:
         """A connection to ``address`` on which the certificate for the destination's name has been verified."""
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - the protocol's name
@@ -209,14 +198,24 @@ def _client_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _ask(connection: ssl.SSLSocket, destination: Destination, target: str) -> Response:
+def _ask(
+    connection: ssl.SSLSocket,
+    destination: Destination,
+    method: str,
+    target: str,
+    *,
+    body: bytes | None,
+    headers: Mapping[str, str],
+) -> Response:
     # http.client on its own: urllib3 adds a warning that logs the whole URL, token included, when headers are odd.
     exchange = http.client.HTTPConnection(destination.host, destination.port)
     exchange.sock = connection
     exchange.request(
-        "GET",
+        method,
         target,
+        body=body,
         headers={
+            **headers,
             "Host": destination.host_header,
             "User-Agent": f"sydent_py/{__version__}",
             "Accept": "application/json",

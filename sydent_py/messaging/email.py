@@ -1,6 +1,7 @@
 """Sending mail: over SMTP, or to the terminal while no mail server is configured."""
 
 import re
+import smtplib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 _MAILABLE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+", re.ASCII)
 _RULE = "=" * 78
+_PERMANENT = 500
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,15 @@ class Mail:
             raise InvalidEmail
 
 
+class RecipientRefused(EmailSendError):
+    """The mail server says that it will never take mail to this address."""
+
+
 class Mailer(Protocol):
     """Something that delivers mail."""
 
     def send(self, mail: Mail) -> None:
-        """Hand ``mail`` over for delivery; ``EmailSendError`` if nobody took it."""
+        """Hand ``mail`` over for delivery; ``EmailSendError`` if nobody took it, ``RecipientRefused`` if nobody ever will."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class SmtpMailer:
                 connection.send(letter)
         except (OSError, ValueError) as error:
             log.warning("email.not_sent", address=pseudonym, **reason_of(error))
-            raise EmailSendError from error
+            raise RecipientRefused if _is_final(error) else EmailSendError from error
         log.info("email.sent", address=pseudonym, message_id=message_id)
 
     def _compose(self, mail: Mail, message_id: str) -> bytes:
@@ -90,6 +96,13 @@ class SmtpMailer:
             "X-Auto-Response-Suppress": "All",
         }
         return compose(headers, mail.text, mail.html)
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the server refused the recipient for good (RFC 5321, 4.2.1: 5yz)."""
+    if not isinstance(error, smtplib.SMTPRecipientsRefused):
+        return False
+    return all(code >= _PERMANENT for code, _ in error.recipients.values())
 
 
 @dataclass(frozen=True)

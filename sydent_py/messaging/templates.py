@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from sydent_py.identifiers import ThreePid
 from sydent_py.messaging.email import Mail
+from sydent_py.messaging.names import unlinked
 from sydent_py.settings import ConfigurationError
 
 PACKAGE_DIR = Path(__file__).parent / "templates"
@@ -28,17 +29,37 @@ _BRAND = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
 # What ends a header line, hides in one or turns its direction, and what no encoding carries.
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
-# Every kind of mail with an example of what its templates are given: at start each template is rendered with it, so that
+# Every kind of mail with examples of what its templates are given: at start each template is rendered with them, so that
 # a misspelt variable stops the start and not the first mail.
-_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
-    "verify_email": {
-        "server_name": "id.example.org",
-        "user_id": "@alice:example.org",
-        "address": "alice@example.org",
-        "link": "https://id.example.org/confirm/example",
-        "valid_hours": 24,
-    },
+_INVITE = {
+    "server_name": "id.example.org",
+    "sender": "@alice:example.org",
+    "sender_name": "Alice",
+    "room_name": "Walks",
+    "room_alias": "#walks:example.org",
+    "is_space": False,
+    "address": "bob@example.org",
+    "link": "https://app.example.org/invite/example",
+    "opt_out_link": "https://id.example.org/opt-out/example",
+    "valid_days": 90,
 }
+_EXAMPLES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "verify_email": (
+        {
+            "server_name": "id.example.org",
+            "user_id": "@alice:example.org",
+            "address": "alice@example.org",
+            "link": "https://id.example.org/confirm/example",
+            "valid_hours": 24,
+        },
+    ),
+    "invite": (
+        _INVITE,
+        {**_INVITE, "sender_name": "", "room_name": "", "room_alias": "", "is_space": True, "valid_days": 1},
+    ),
+}
+# What a body must show, where it is given.
+_LINKS = ("link", "opt_out_link")
 
 # What else there is beside the directories of brands.
 _NO_BRANDS = {*_EXAMPLES, "pages"}
@@ -50,9 +71,9 @@ class _Kind:
     text: Template
     html: Template
 
-    def render(self, to: ThreePid, context: Mapping[str, Any]) -> Mail:
+    def render(self, to: ThreePid, headers: Mapping[str, str], context: Mapping[str, Any]) -> Mail:
         subject = _UNPRINTABLE.sub(" ", self.subject.render(context)).strip()
-        return Mail(to, subject, self.text.render(context), self.html.render(context))
+        return Mail(to, subject, self.text.render(context), self.html.render(context), headers)
 
 
 class Templates:
@@ -70,10 +91,15 @@ class Templates:
         except OSError as error:
             raise ConfigurationError(f"email.templates_dir: {directory} cannot be read: {error}") from error
 
-    def render(self, kind: str, brand: str | None, to: ThreePid, **context: Any) -> Mail:
-        """The mail of this ``kind`` to ``to``. ``brand`` may be anything a client sends: an unknown one is the default."""
+    def render(
+        self, kind: str, brand: str | None, to: ThreePid, headers: Mapping[str, str] | None = None, **context: Any
+    ) -> Mail:
+        """The mail of this ``kind`` to ``to``, with ``headers`` beyond those every mail has.
+
+        ``brand`` may be anything a client sends: an unknown one is the default.
+        """
         kinds = self._default if brand is None else self._by_brand.get(brand, self._default)
-        return kinds[kind].render(to, context)
+        return kinds[kind].render(to, headers or {}, context)
 
 
 def _brand_dirs(directory: Path | None) -> list[Path]:
@@ -97,24 +123,28 @@ def _compile(directories: list[Path]) -> dict[str, _Kind]:
         auto_reload=False,
     )
     environment.filters["inert"] = _inert
-    return {kind: _compile_kind(environment, directories, kind, example) for kind, example in _EXAMPLES.items()}
+    environment.filters["unlinked"] = lambda value: unlinked(str(value))
+    return {kind: _compile_kind(environment, directories, kind) for kind in _EXAMPLES}
 
 
-def _compile_kind(environment: Environment, directories: list[Path], kind: str, example: Mapping[str, Any]) -> _Kind:
-    templates = [_compile_part(environment, directories, f"{kind}/{part}", example) for part in PARTS]
+def _compile_kind(environment: Environment, directories: list[Path], kind: str) -> _Kind:
+    templates = [_compile_part(environment, directories, kind, part) for part in PARTS]
     return _Kind(*templates)
 
 
-def _compile_part(environment: Environment, directories: list[Path], name: str, example: Mapping[str, Any]) -> Template:
+def _compile_part(environment: Environment, directories: list[Path], kind: str, part: str) -> Template:
+    name = f"{kind}/{part}"
     path = next(directory / name for directory in directories if (directory / name).is_file())
     try:
         template = environment.get_template(name)
-        rendered = template.render(example)
+        tried = [(example, template.render(example)) for example in _EXAMPLES[kind]]
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, OSError, RecursionError) as error:
         where = f"{error.filename}, line {error.lineno}" if isinstance(error, TemplateSyntaxError) else path
         raise ConfigurationError(f"email.templates_dir: the mail template {where} cannot be used: {error}") from error
-    if "/body." in name and example["link"] not in rendered:
-        raise ConfigurationError(f"email.templates_dir: the mail template {path} does not show {{{{ link }}}}")
+    for example, rendered in tried if part.startswith("body.") else ():
+        for link in _LINKS:
+            if example.get(link, "") not in rendered:
+                raise ConfigurationError(f"email.templates_dir: the mail template {path} does not show {{{{ {link} }}}}")
     return template
 
 

@@ -104,6 +104,17 @@ def get(db: Connection, sid: str) -> Row[Any] | None:
     return db.execute(select(*Session.__table__.columns).where(Session.sid == sid)).one_or_none()
 
 
+def of_user(db: Connection, user_id: str, oldest_ms: int) -> list[Row[Any]]:
+    """The sessions of ``user_id`` that were modified since ``oldest_ms``, oldest first."""
+    statement = select(*Session.__table__.columns).where(Session.user_id == user_id, Session.modified_at_ms >= oldest_ms)
+    return list(db.execute(statement.order_by(Session.modified_at_ms)))
+
+
+def remove_of(db: Connection, user_id: str) -> int:
+    """Delete every session of ``user_id``: how many."""
+    return db.execute(delete(Session).where(Session.user_id == user_id)).rowcount
+
+
 def count_guess(db: Connection, sid: str, most: int) -> bool:
     """Count one more guess: whether it was still allowed."""
     statement = update(Session).where(Session.sid == sid, Session.guesses < most)

@@ -26,6 +26,15 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class SessionSummary:
+    """A session, as the account it belongs to may see it."""
+
+    threepid: ThreePid
+    modified_at_ms: int
+    validated_at_ms: int | None
+
+
+@dataclass(frozen=True)
 class Sessions:
     """Reads validation sessions on behalf of the account and client that started them."""
 
@@ -76,6 +85,15 @@ class Sessions:
     def oldest_ms(self) -> int:
         """Sessions modified before this moment have expired."""
         return self.clock.now_ms() - LIFETIME_MS
+
+    def of(self, db: Connection, account: UserId) -> list[SessionSummary]:
+        """The live sessions of ``account``, oldest first."""
+        sessions = models.of_user(db, str(account), self.oldest_ms())
+        return [SessionSummary(self.threepid(row), row.modified_at_ms, row.validated_at_ms) for row in sessions]
+
+    def forget(self, db: Connection, account: UserId) -> int:
+        """Delete every session of ``account``: how many."""
+        return models.remove_of(db, str(account))
 
     def forget_expired(self, db: Connection) -> None:
         """Delete the sessions that nobody can use any more, a day after they expired: until then they are told apart."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert
 
 from sydent_py import schema, settings, tokens
 from sydent_py.accounts import models as accounts
-from sydent_py.bindings.bind import HUNDRED_YEARS_MS
+from sydent_py.bindings.associations import HUNDRED_YEARS_MS
 from sydent_py.bindings.models import Binding
 from sydent_py.cli.serve import set_up
 from sydent_py.clock import SystemClock

@@ -1,4 +1,4 @@
-"""The server under test: the real command, with one worker."""
+"""The server under test: the real command, with one web process and no background work."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def serve(config: Path, database_url: str) -> Iterator[Running]:
     port = _free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SYDENT_PY_")}
     environ["SYDENT_PY_SERVER__BIND"] = f"127.0.0.1:{port}"
-    command = [str(COMMAND), "--config", str(config), "serve"]
+    command = [str(COMMAND), "--config", str(config), "serve", "--no-worker"]
     log = config.parent / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environ, cwd=config.parent, stdout=output, stderr=output)

@@ -1,33 +1,65 @@
-"""A homeserver as far as an identity server sees one: TLS, OpenID userinfo, published keys, delegation."""
+"""A homeserver as far as an identity server sees one: TLS, OpenID userinfo, published keys, onbind, delegation."""
 
 import itertools
 import json
+import re
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from signedjson.key import encode_verify_key_base64, generate_signing_key, get_verify_key
-from signedjson.sign import sign_json
+from signedjson.sign import SignatureVerifyException, sign_json, verify_signed_json
+from signedjson.types import SigningKey, VerifyKey
 
 from tests.fakes.tls import CertificateAuthority
 
 USERINFO = "/_matrix/federation/v1/openid/userinfo"
 SERVER_KEYS = "/_matrix/key/v2/server"
+ONBIND = "/_matrix/federation/v1/3pid/onbind"
 WELL_KNOWN = "/.well-known/matrix/server"
+DAY_MS = 86_400_000
 
 Route = Callable[["Handler"], None]
+
+
+@dataclass(frozen=True)
+class Onbind:
+    """A notification that came in."""
+
+    method: str
+    content: dict[str, Any]
+    authorization: str | None
+
+    def is_signed_by(self, origin: str, verify_key: VerifyKey, destination: str) -> bool:
+        """As the specification has a homeserver check it."""
+        header = dict(re.findall(r'(\w+)="([^"]*)"', self.authorization or ""))
+        signed = {
+            "method": self.method,
+            "uri": ONBIND,
+            "origin": header.get("origin"),
+            "destination": header.get("destination"),
+            "content": self.content,
+            "signatures": {origin: {header.get("key"): header.get("sig")}},
+        }
+        try:
+            verify_signed_json(signed, origin, verify_key)
+        except SignatureVerifyException:
+            return False
+        return (header["origin"], header["destination"]) == (origin, destination)
 
 
 class FakeHomeserver:
     """Serves on loopback; its name is ``localhost:PORT`` unless another one is given.
 
-    ``routes`` maps a path to what answers it, so that a test can make one of them misbehave; ``requests`` are the
-    request lines and headers that came in, and ``tokens`` the user behind each OpenID token.
+    ``routes`` maps a path, or a method and a path (``PUT /path``), to what answers it, so that a test can make one of
+    them misbehave; ``requests`` are the targets and headers that came in, ``onbinds`` the notifications, whatever they
+    were answered, and ``tokens`` the user behind each OpenID token. Like Synapse, it knows onbind with POST alone.
     """
 
     def __init__(
@@ -46,16 +78,33 @@ class FakeHomeserver:
         self.port: int = self._server.server_address[1]
         self.name = name or f"localhost:{self.port}"
         self.signing_key = generate_signing_key("fake")
+        self.old_signing_keys: list[SigningKey] = []
         self.stopped = threading.Event()
         self.requests: list[tuple[str, Mapping[str, str]]] = []
         self.tokens: dict[str, str] = {}
-        self.routes: dict[str, Route] = {USERINFO: _userinfo, SERVER_KEYS: _server_keys}
+        self.onbinds: list[Onbind] = []
+        self.routes: dict[str, Route] = {
+            USERINFO: _userinfo,
+            SERVER_KEYS: _server_keys,
+            f"PUT {ONBIND}": unrecognized_method,
+            f"POST {ONBIND}": answer("{}"),
+        }
 
     def openid_token(self, localpart: str) -> dict[str, Any]:
         """What a client posts to ``/account/register`` (Client-Server API, "OpenID")."""
         token = f"openid-{localpart}-{next(self._numbers)}"
         self.tokens[token] = f"@{localpart}:{self.name}"
         return {"access_token": token, "token_type": "Bearer", "matrix_server_name": self.name, "expires_in": 3600}
+
+    def rotate_key(self, version: str) -> None:
+        """Sign with another key from now on."""
+        self.old_signing_keys.append(self.signing_key)
+        self.signing_key = generate_signing_key(version)
+
+    def sign(self, method: str, uri: str, content: dict[str, Any] | None, destination: str, **options: Any) -> str:
+        """The Authorization header of a request this homeserver sends; ``options`` are those of ``x_matrix``."""
+        request = {"method": method, "uri": uri, "content": content, "destination": destination}
+        return x_matrix(self.signing_key, self.name, **request, **options)
 
     def delegate_to(self, server_name: str) -> None:
         """Publish ``/.well-known/matrix/server``."""
@@ -95,19 +144,28 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def do_POST(self) -> None:
-        """What a client asks its homeserver for: ``POST /user/{userId}/openid/request_token``, with its user as its token."""
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        user_id = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if unquote(self.path) != f"/_matrix/client/v3/user/{user_id}/openid/request_token":
-            _unrecognized(self)
-            return
-        self.send_json(200, self.server.homeserver.openid_token(user_id[1:].partition(":")[0]))
-
     def do_GET(self) -> None:
+        self._route(_unrecognized)
+
+    def do_PUT(self) -> None:
+        self._receive()
+
+    def do_POST(self) -> None:
+        self._receive()
+
+    def _receive(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == ONBIND:
+            onbind = Onbind(self.command, json.loads(body), self.headers.get("Authorization"))
+            self.server.homeserver.onbinds.append(onbind)
+        self._route(_request_openid_token)
+
+    def _route(self, otherwise: Route) -> None:
         homeserver = self.server.homeserver
         homeserver.requests.append((self.path, self.headers))
-        homeserver.routes.get(urlsplit(self.path).path, _unrecognized)(self)
+        path = urlsplit(self.path).path
+        route = homeserver.routes.get(f"{self.command} {path}") or homeserver.routes.get(path) or otherwise
+        route(self)
 
     def send_json(self, status: int, content: dict[str, Any]) -> None:
         answer(json.dumps(content), status=status, headers={"Content-Type": "application/json"})(self)
@@ -166,6 +224,66 @@ def hang(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def x_matrix(
+    key: SigningKey,
+    origin: str,
+    *,
+    method: str,
+    uri: str,
+    content: dict[str, Any] | None,
+    destination: str,
+    member: str = "destination_is",
+    names_destination: bool = True,
+) -> str:
+    """A signed request's Authorization header.
+
+    ``member`` is what the signed object calls the destination: ``destination_is`` in Synapse's unbind, ``destination`` in
+    the specification. Servers older than the specification's 1.3 name no destination in the header.
+    """
+    request = {"method": method, "uri": uri, "origin": origin, member: destination}
+    if content is not None:
+        request["content"] = content
+    [(key_id, signature)] = sign_json(request, origin, key)["signatures"][origin].items()
+    header = f'X-Matrix origin="{origin}",key="{key_id}",sig="{signature}"'
+    return f'{header},destination="{destination}"' if names_destination else header
+
+
+def key_document(name: str, key: SigningKey, old_keys: Iterable[SigningKey], valid_until_ts: int) -> dict[str, Any]:
+    """What a server publishes at ``/_matrix/key/v2/server``."""
+    content = {
+        "server_name": name,
+        "verify_keys": {f"ed25519:{key.version}": {"key": encode_verify_key_base64(get_verify_key(key))}},
+        "old_verify_keys": {
+            f"ed25519:{old.version}": {"key": encode_verify_key_base64(get_verify_key(old)), "expired_ts": 1}
+            for old in old_keys
+        },
+        "valid_until_ts": valid_until_ts,
+    }
+    return sign_json(content, name, key)
+
+
+def unsigned_only(handler: Handler) -> None:
+    """A route of a homeserver that cannot reach the keys of whoever signs."""
+    if "Authorization" in handler.headers:
+        handler.send_json(401, {"errcode": "M_UNAUTHORIZED", "error": "Failed to find any key to satisfy"})
+    else:
+        handler.send_json(200, {})
+
+
+def unrecognized_method(handler: Handler) -> None:
+    """A route of a path that is known with another method."""
+    handler.send_json(405, {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"})
+
+
+def _request_openid_token(handler: Handler) -> None:
+    """What a client asks its homeserver for: ``POST /user/{userId}/openid/request_token``, with its user as its token."""
+    user_id = handler.headers.get("Authorization", "").removeprefix("Bearer ")
+    if unquote(handler.path) != f"/_matrix/client/v3/user/{user_id}/openid/request_token":
+        _unrecognized(handler)
+        return
+    handler.send_json(200, handler.server.homeserver.openid_token(user_id[1:].partition(":")[0]))
+
+
 def _userinfo(handler: Handler) -> None:
     tokens = parse_qs(urlsplit(handler.path).query).get("access_token", [""])
     user_id = handler.server.homeserver.tokens.get(tokens[0])
@@ -177,14 +295,9 @@ def _userinfo(handler: Handler) -> None:
 
 def _server_keys(handler: Handler) -> None:
     homeserver = handler.server.homeserver
-    key = homeserver.signing_key
-    content = {
-        "server_name": homeserver.name,
-        "verify_keys": {f"ed25519:{key.version}": {"key": encode_verify_key_base64(get_verify_key(key))}},
-        "old_verify_keys": {},
-        "valid_until_ts": (int(time.time()) + 86_400) * 1000,
-    }
-    handler.send_json(200, sign_json(content, homeserver.name, key))
+    valid_until_ts = int(time.time()) * 1000 + DAY_MS
+    old_keys = homeserver.old_signing_keys
+    handler.send_json(200, key_document(homeserver.name, homeserver.signing_key, old_keys, valid_until_ts))
 
 
 def _unrecognized(handler: Handler) -> None:

@@ -32,8 +32,11 @@ def free_port() -> int:
 class IdentityServer:
     """``sydent-py serve`` with a configuration file, and a client that speaks to it."""
 
-    def __init__(self, directory: Path, sections: dict[str, dict[str, Any]], command: Path = COMMAND) -> None:
+    def __init__(
+        self, directory: Path, sections: dict[str, dict[str, Any]], command: Path = COMMAND, arguments: tuple[str, ...] = ()
+    ) -> None:
         self.command = command
+        self.arguments = arguments
         self.directory = directory
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
@@ -60,7 +63,7 @@ class IdentityServer:
 
     def start(self) -> None:
         with self.output.open("ab") as output:
-            command = [self.command, "--config", self.config, "serve"]
+            command = [self.command, "--config", self.config, "serve", *self.arguments]
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=output, cwd=self.directory, start_new_session=True
             )

@@ -9,8 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
-import sydent_py.services  # noqa: F401 - every feature registers its tables
-from sydent_py import installation, schema, services
+import sydent_py.worker  # noqa: F401 - it and every feature below it register their tables
+from sydent_py import installation, schema, wiring
 from sydent_py.database import Base, Database
 from sydent_py.settings import ConfigurationError
 from tests.conftest import make_settings, prepared_settings, write_keys
@@ -57,7 +57,7 @@ def test_servers_that_start_at_once_migrate_one_after_the_other(empty_database_u
     settings = prepared_settings(tmp_path, empty_database_url)
     with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(installation.prepare, [settings] * 4))
-    built = services.build(settings)
+    built = wiring.build(settings)
     assert built.is_ready()
     with built.database.begin() as db:
         assert db.execute(text("SELECT count(*) FROM peppers")).scalar_one() == 1

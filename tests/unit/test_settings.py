@@ -1,6 +1,7 @@
 import pytest
 
-from sydent_py.settings import ConfigurationError, load, load_terms
+from sydent_py.settings import ConfigurationError, load
+from sydent_py.terms_file import load_terms
 
 
 def configured(tmp_path, text: str):

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import MetaData, event, select, text
 
-from sydent_py.bindings.bind import Bindings
 from sydent_py.database import Database
 from tests.conftest import Launch
-from tests.driver import SECRET, Driver, refusal
+from tests.driver import SECRET, Driver, refusal, signurl_in
 
 
 def everything(database: Database) -> str:
@@ -44,6 +45,18 @@ def test_no_address_token_or_secret_is_readable_in_the_database(launch: Launch) 
     assert association["signatures"]["id.test"]["ed25519:0"] not in dump
 
 
+def test_no_invited_address_or_secret_of_an_invitation_is_readable_in_the_database(api: Driver) -> None:
+    token = api.register()
+    invite = api.invited(token, "invited@example.org", room_name="Private Room")
+    waiting = api.store_invite(token, "waiting@example.org", room_name="Waiting Room").get_json()
+    private_key = parse_qs(urlsplit(signurl_in(api.mailbox.newest.text)).query)["private_key"][0]
+    bob = api.register("@bob:hs.test")
+    api.bind(bob, api.validate(bob, "invited@example.org"), "@bob:hs.test")
+    dump = everything(api.services.database)
+    for secret in ("example.org", "Private Room", "Waiting Room", invite["token"], waiting["token"], private_key):
+        assert secret not in dump
+
+
 def test_no_address_token_or_secret_is_logged(api: Driver, capfd: pytest.CaptureFixture[str]) -> None:
     token, sid = api.bound("alice@example.org")
     api.mailbox.broken = True
@@ -59,7 +72,7 @@ def test_no_address_token_or_secret_is_logged(api: Driver, capfd: pytest.Capture
 def test_binding_and_unbinding_are_queued_for_the_log_signed(api: Driver) -> None:
     token, sid = api.bound()
     api.unbind(token, sid)
-    sealer = api.services.bindings.sealer
+    sealer = api.services.bindings.bind.associations.sealer
     with api.services.database.begin() as db:
         entries = db.execute(text("SELECT kind, payload, nonce FROM log_pending ORDER BY id")).all()
     assert [entry.kind for entry in entries] == ["bind", "unbind"]
@@ -76,22 +89,30 @@ class _FullDiskError(Exception):
     pass
 
 
-@pytest.mark.parametrize("part", ["directory", "log"])
+class _Full:
+    def __getattr__(self, _name: str) -> object:
+        raise _FullDiskError
+
+
+@pytest.mark.parametrize("part", ["directory", "log", "outbox"])
 def test_a_binding_is_whole_or_not_at_all(api: Driver, part: str) -> None:
+    inviter = api.register("@inviter:hs.test")
+    api.invited(inviter, "alice@example.org", sender="@inviter:hs.test")
     token = api.register()
     sid = api.validate(token)
-
-    class Full:
-        def __getattr__(self, _name: str) -> object:
-            raise _FullDiskError
-
     whole = api.services.bindings
-    fields = {name: getattr(whole, name) for name in whole.__dataclass_fields__} | {part: Full()}
-    object.__setattr__(api.services, "bindings", Bindings(**fields))
+    if part == "outbox":
+        broken = replace(whole.bind, outbox=_Full())
+    else:
+        broken = replace(whole.bind, associations=replace(whole.bind.associations, **{part: _Full()}))
+    object.__setattr__(api.services, "bindings", replace(whole, bind=broken))
     assert refusal(api.bind(token, sid)) == (500, "M_UNKNOWN")
     object.__setattr__(api.services, "bindings", whole)
-    assert [rows(api.services.database, table) for table in ("bindings", "directory", "log_pending")] == [0, 0, 0]
+    assert [rows(api.services.database, name) for name in ("bindings", "directory", "log_pending", "outbox")] == [0] * 4
     assert api.bind(token, sid).status_code == 200
+    api.deliver()
+    [(_, content)] = api.homeservers.onbinds
+    assert len(content["invites"]) == 1
 
 
 def test_unbinding_what_is_not_bound_changes_nothing(api: Driver) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from signedjson.key import generate_signing_key
 
 from sydent_py.clock import SystemClock
 from sydent_py.errors import Unauthorized
@@ -16,11 +17,13 @@ from sydent_py.federation.transport import Reason, RequestFailed, Transport
 from sydent_py.federation.well_known import WellKnown
 from sydent_py.identifiers import ServerName
 from sydent_py.settings import ConfigurationError, Federation
+from sydent_py.signing import Signer
 from tests.fakes.dns import FakeDns
 from tests.fakes.homeserver import USERINFO, FakeHomeserver, Route, answer, hang, raw, redirect
 from tests.fakes.tls import CertificateAuthority
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+SIGNER = Signer("id.test", (generate_signing_key("0"),))
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def local(authority: CertificateAuthority) -> Iterator[FakeHomeserver]:
 
 @pytest.fixture
 def homeservers(ca_file: Path) -> Homeservers:
-    return build(Federation(ca_file=ca_file, allow_networks=LOOPBACK), SystemClock())
+    return build(Federation(ca_file=ca_file, allow_networks=LOOPBACK), SystemClock(), SIGNER)
 
 
 def ask(homeservers: Homeservers, homeserver: FakeHomeserver, token: str = "token") -> str:
@@ -112,18 +115,18 @@ def test_a_broken_homeserver_is_a_failure(
 
 def test_a_hanging_homeserver_is_a_failure(homeservers: Homeservers, local: FakeHomeserver) -> None:
     local.routes[USERINFO] = hang
-    impatient = Homeservers(SystemClock(), homeservers.transport, homeservers.discovery, timeout_s=0.3)
+    impatient = Homeservers(SystemClock(), homeservers.transport, homeservers.discovery, SIGNER, timeout_s=0.3)
     assert failure(impatient, local) is Reason.TIMEOUT
 
 
 def test_without_allowed_networks_loopback_is_blocked(ca_file: Path, local: FakeHomeserver) -> None:
-    assert failure(build(Federation(ca_file=ca_file), SystemClock()), local) is Reason.BLOCKED
+    assert failure(build(Federation(ca_file=ca_file), SystemClock(), SIGNER), local) is Reason.BLOCKED
     assert local.requests == []
 
 
 def test_a_homeserver_off_the_list_is_blocked_without_traffic(transport: Transport, dns: FakeDns, homeserver: FakeHomeserver) -> None:  # fmt: skip
     discovery = Discovery(WellKnown(transport, SystemClock(), homeserver.port), dns.resolver())
-    listed = Homeservers(SystemClock(), transport, discovery, frozenset({"other.example"}))
+    listed = Homeservers(SystemClock(), transport, discovery, SIGNER, frozenset({"other.example"}))
     assert failure(listed, homeserver) is Reason.BLOCKED
     assert homeserver.requests == []
     assert dns.queries == []
@@ -132,7 +135,7 @@ def test_a_homeserver_off_the_list_is_blocked_without_traffic(transport: Transpo
 def test_a_homeserver_on_the_list_is_asked(ca_file: Path, local: FakeHomeserver) -> None:
     settings = Federation(ca_file=ca_file, allow_networks=LOOPBACK, allowed_homeservers=(local.name,))
     local.tokens["token"] = f"@alice:{local.name}"
-    assert ask(build(settings, SystemClock()), local) == f"@alice:{local.name}"
+    assert ask(build(settings, SystemClock(), SIGNER), local) == f"@alice:{local.name}"
 
 
 def test_a_delegated_homeserver_is_found_and_called_by_its_delegated_name(
@@ -142,7 +145,7 @@ def test_a_delegated_homeserver_is_found_and_called_by_its_delegated_name(
     homeserver.delegate_to(f"matrix.hs.example:{homeserver.port}")
     homeserver.tokens["token"] = "@alice:hs.example"
     discovery = Discovery(WellKnown(transport, SystemClock(), homeserver.port), dns.resolver())
-    assert ask(Homeservers(SystemClock(), transport, discovery), homeserver) == "@alice:hs.example"
+    assert ask(Homeservers(SystemClock(), transport, discovery, SIGNER), homeserver) == "@alice:hs.example"
     assert homeserver.requests[-1][1]["Host"] == f"matrix.hs.example:{homeserver.port}"
 
 
@@ -156,16 +159,16 @@ def test_srv_targets_are_tried_until_one_connects(transport: Transport, dns: Fak
     ]
     homeserver.tokens["token"] = "@alice:hs.example"
     discovery = Discovery(WellKnown(transport, SystemClock(), homeserver.port), dns.resolver())
-    assert ask(Homeservers(SystemClock(), transport, discovery), homeserver) == "@alice:hs.example"
+    assert ask(Homeservers(SystemClock(), transport, discovery, SIGNER), homeserver) == "@alice:hs.example"
     assert homeserver.requests[-1][1]["Host"] == "hs.example"
 
 
 def test_roots_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"federation\.ca_file"):
-        build(Federation(ca_file=tmp_path / "missing.pem"), SystemClock())
+        build(Federation(ca_file=tmp_path / "missing.pem"), SystemClock(), SIGNER)
     (tmp_path / "empty.pem").write_text("nothing")
     with pytest.raises(ConfigurationError, match=r"federation\.ca_file"):
-        build(Federation(ca_file=tmp_path / "empty.pem"), SystemClock())
+        build(Federation(ca_file=tmp_path / "empty.pem"), SystemClock(), SIGNER)
 
 
 def failure(homeservers: Homeservers, homeserver: FakeHomeserver) -> Reason:

@@ -11,15 +11,8 @@ import pytest
 
 from sydent_py import __version__
 from sydent_py.clock import Deadline, SystemClock
-from sydent_py.federation.transport import (
-    MAX_BODY_BYTES,
-    MAX_LOOKUPS,
-    Destination,
-    Reason,
-    RequestFailed,
-    Response,
-    Transport,
-)
+from sydent_py.federation.resolver import MAX_LOOKUPS
+from sydent_py.federation.transport import MAX_BODY_BYTES, Destination, Reason, RequestFailed, Response, Transport
 from tests.fakes.dns import FakeDns
 from tests.fakes.homeserver import FakeHomeserver, Route, answer, drip, hang, raw, redirect
 from tests.fakes.tls import CertificateAuthority
@@ -59,6 +52,32 @@ class TestRequest:
             "Accept-Encoding": "identity",
             "Connection": "close",
         }
+
+    def test_a_body_and_more_headers_can_be_sent(
+        self, transport: Transport, homeserver: FakeHomeserver, soon: Deadline
+    ) -> None:
+        homeserver.routes["PUT /"] = lambda handler: handler.send_json(201, {})
+        headers = {"Content-Type": "application/json", "Authorization": "X-Matrix", "Host": "evil.example"}
+        response = transport.request(at(homeserver.port), "PUT", "/", soon, body=b'{"a": 1}', headers=headers)
+        assert response.status == 201
+        received = homeserver.requests[0][1]
+        assert received["Content-Length"] == "8"
+        assert received["Authorization"] == "X-Matrix"
+        assert received.get_all("Host") == ["hs.example"]
+
+    def test_a_body_is_sent_once(self, transport: Transport, homeserver: FakeHomeserver, soon: Deadline) -> None:
+        homeserver.routes["POST /"] = raw(b"")
+        destinations = [*at(homeserver.port), *at(homeserver.port)]
+        assert failure(lambda: transport.request(destinations, "POST", "/", soon, body=b"{}")) is Reason.UNREACHABLE
+        assert len(homeserver.requests) == 1
+
+    @pytest.mark.parametrize("value", ["a\r\nHost: evil.example", "a\n", "\u2028"])
+    def test_a_header_that_would_be_two_is_never_sent(
+        self, transport: Transport, homeserver: FakeHomeserver, soon: Deadline, value: str
+    ) -> None:
+        headers = {"Authorization": value}
+        assert failure(lambda: transport.request(at(homeserver.port), "GET", "/", soon, headers=headers)) is Reason.MALFORMED
+        assert homeserver.requests == []
 
     def test_the_host_header_is_the_destinations(
         self, transport: Transport, homeserver: FakeHomeserver, soon: Deadline

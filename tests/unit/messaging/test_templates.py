@@ -91,6 +91,7 @@ def test_a_hostile_user_id_is_shown_and_does_nothing(user_id: str) -> None:
     assert "img" not in words.tags
     assert f'text-decoration:none">{user_id[:1]}' in mail.html, "inside an anchor without a target, no client makes a link"
     assert link_in(mail.text) == LINK
+    assert "www." not in mail.text
 
 
 def test_an_operator_replaces_one_file_and_keeps_the_others(tmp_path: Path) -> None:
@@ -145,6 +146,15 @@ def test_a_brand_that_appears_after_the_start_is_unknown(tmp_path: Path) -> None
         ("verify_email/body.txt", "{{ valid_hours / 0 }} {{ link }}", "division by zero"),
         ("verify_email/body.html", '{% include "verify_email/body.html" %}', "recursion"),
         ("verify_email/body.txt", "Thank you for your patience.", "does not show {{ link }}"),
+        ("invite/body.txt", "{{ opt_out_link }}", "does not show {{ link }}"),
+        ("invite/body.txt", "{{ link }}", "does not show {{ opt_out_link }}"),
+        (
+            "acme/invite/body.html",
+            "{{ link }}{% if room_name %}{{ opt_out_link }}{% endif %}",
+            "does not show {{ opt_out_link }}",
+        ),
+        ("invite/subject.txt", "{% if is_space %}{{ spcae }}{% endif %}", "'spcae' is undefined"),
+        ("invite/subject.txt", "{{ sendr | unlinked }}", "'sendr' is undefined"),
     ],
 )
 def test_a_broken_template_is_refused_at_the_start_by_its_path(tmp_path: Path, name: str, content: str, reason: str) -> None:
@@ -186,7 +196,7 @@ def test_a_subject_is_one_printable_line(tmp_path: Path) -> None:
 
 def test_every_kind_in_the_package_has_all_its_parts() -> None:
     kinds = [path for path in PACKAGE_DIR.iterdir() if path.is_dir()]
-    assert [kind.name for kind in kinds] == ["verify_email"]
+    assert {kind.name for kind in kinds} == {"verify_email", "invite"}
     assert all((kind / part).is_file() for kind in kinds for part in PARTS)
 
 

@@ -1,0 +1,95 @@
+"""The associations this server vouches for: register, lookup table and log, changed together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from sydent_py.bindings import models
+from sydent_py.clock import Clock
+from sydent_py.directory.publish import Directory
+from sydent_py.identifiers import ThreePid, UserId
+from sydent_py.log.append import Log
+from sydent_py.sealing import Sealer
+from sydent_py.signing import Signer
+
+HUNDRED_YEARS_MS = 100 * 365 * 24 * 3_600_000
+
+
+@dataclass(frozen=True)
+class Associations:
+    """Makes and removes associations of this server's own, in the caller's transaction."""
+
+    directory: Directory
+    log: Log
+    signer: Signer
+    sealer: Sealer
+    clock: Clock
+
+    def make(self, db: Connection, threepid: ThreePid, user: UserId) -> dict[str, Any]:
+        """The signed association of ``threepid`` with ``user``, in place of any other."""
+        self.directory.lock(db, threepid)
+        displaced = self._get(db, threepid)
+        association = self._sign(threepid, user, self._ts_after(displaced.ts if displaced else 0))
+        models.put(
+            db,
+            origin=self.signer.server_name,
+            address_index=self._index(threepid),
+            medium=threepid.medium,
+            address=self.sealer.seal(threepid.address, "bindings.address"),
+            user_id=str(user),
+            **{name: association[name] for name in ("ts", "not_before", "not_after")},
+        )
+        self.directory.publish(db, threepid, user)
+        self.log.append(db, "bind", association)
+        return association
+
+    def is_made(self, db: Connection, threepid: ThreePid, mxid: str) -> bool:
+        """Whether ``threepid`` is associated with ``mxid``, until the end of this transaction."""
+        self.directory.lock(db, threepid)
+        association = self._get(db, threepid)
+        return association is not None and association.user_id == mxid
+
+    def remove(self, db: Connection, threepid: ThreePid, mxid: str) -> bool:
+        """Remove the association of ``threepid`` with ``mxid``: whether there was one."""
+        self.directory.lock(db, threepid)
+        association = self._get(db, threepid)
+        if association is None or association.user_id != mxid:
+            return False
+        models.remove(db, self.signer.server_name, self._index(threepid))
+        self.directory.withdraw(db, threepid)
+        ts = self._ts_after(association.ts)
+        unbind = {"medium": threepid.medium, "address": threepid.address, "mxid": mxid, "ts": ts}
+        self.log.append(db, "unbind", self.signer.sign(unbind))
+        return True
+
+    def remove_all(self, db: Connection, user: UserId) -> int:
+        """Remove every association with ``user``: how many."""
+        bindings = models.of_user(db, str(user))
+        return sum(self.remove(db, self.threepid(binding), str(user)) for binding in bindings)
+
+    def threepid(self, binding: Any) -> ThreePid:
+        """The address of a binding."""
+        return ThreePid(binding.medium, self.sealer.unseal(binding.address, "bindings.address"))
+
+    def _get(self, db: Connection, threepid: ThreePid) -> Any:
+        return models.get(db, self.signer.server_name, self._index(threepid))
+
+    def _sign(self, threepid: ThreePid, user: UserId, ts: int) -> dict[str, Any]:
+        return self.signer.sign(
+            {
+                "medium": threepid.medium,
+                "address": threepid.address,
+                "mxid": str(user),
+                "ts": ts,
+                "not_before": ts,
+                "not_after": ts + HUNDRED_YEARS_MS,
+            }
+        )
+
+    def _ts_after(self, ts: int) -> int:
+        """Now, in ms, or just after the binding that stood until now, however the clock is set."""
+        return max(self.clock.now_ms(), ts + 1)
+
+    def _index(self, threepid: ThreePid) -> bytes:
+        return self.sealer.index("bindings.address", threepid.medium, threepid.address)

@@ -1,0 +1,75 @@
+"""Everything this server holds about an account: to be seen, and to be erased."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sydent_py.accounts.authenticate import Tokens
+from sydent_py.bindings import models
+from sydent_py.bindings.associations import Associations
+from sydent_py.database import Database
+from sydent_py.identifiers import UserId
+from sydent_py.invites.invites import Invites
+from sydent_py.outbox.outbox import Outbox
+from sydent_py.validation.sessions import Sessions
+
+
+@dataclass(frozen=True)
+class Mine:
+    """Shows an account what is known of it, and forgets it."""
+
+    database: Database
+    tokens: Tokens
+    sessions: Sessions
+    associations: Associations
+    invites: Invites
+    outbox: Outbox
+
+    def show(self, account: UserId) -> dict[str, list[dict[str, Any]]]:
+        """The account's ``bindings``, validation ``sessions``, and the ``invites`` that reach it at its addresses.
+
+        Times are in ms since the epoch; addresses are in clear.
+        """
+        with self.database.autocommit() as db:
+            bindings = models.of_user(db, str(account))
+            sessions = self.sessions.of(db, account)
+            proved = [session.threepid for session in sessions if session.validated_at_ms is not None]
+            threepids = [*map(self.associations.threepid, bindings), *proved]
+            invites = self.invites.addressed_to(db, threepids, account)
+        return {
+            "bindings": [self._described(binding) for binding in bindings],
+            "sessions": [
+                {
+                    "medium": session.threepid.medium,
+                    "address": session.threepid.address,
+                    "modified_ts": session.modified_at_ms,
+                    "validated_at": session.validated_at_ms,
+                }
+                for session in sessions
+            ],
+            "invites": invites,
+        }
+
+    def _described(self, binding: Any) -> dict[str, Any]:
+        threepid = self.associations.threepid(binding)
+        return {
+            "medium": threepid.medium,
+            "address": threepid.address,
+            "origin": binding.origin,
+            "ts": binding.ts,
+            "not_before": binding.not_before,
+            "not_after": binding.not_after,
+        }
+
+    def erase(self, account: UserId) -> dict[str, int]:
+        """Delete the account with all that belongs to it: how much there was of each.
+
+        Each binding that is removed is an entry of the log.
+        """
+        with self.database.begin() as db:
+            return {
+                "bindings": self.associations.remove_all(db, account),
+                "sessions": self.sessions.forget(db, account),
+                "invites": self.invites.forget(db, account),
+                "messages": self.outbox.forget(db, account),
+                "access_tokens": self.tokens.forget(db, account),
+            }

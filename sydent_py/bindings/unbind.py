@@ -1,0 +1,67 @@
+"""Taking a binding back: by whoever proves the address, by the user's homeserver, or by the user."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from sydent_py.bindings import models
+from sydent_py.bindings.associations import Associations
+from sydent_py.database import Database
+from sydent_py.errors import Forbidden, InvalidParam, NotFound
+from sydent_py.identifiers import ServerName, ThreePid, UserId
+from sydent_py.validation.sessions import Sessions
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Unbind:
+    """Removes bindings (``POST /3pid/unbind``)."""
+
+    database: Database
+    sessions: Sessions
+    associations: Associations
+
+    def by_session(self, account: UserId, sid: str, client_secret: str, mxid: str, threepid: ThreePid) -> None:
+        """Remove the binding of ``threepid`` to ``mxid``, proved by a session for that address.
+
+        A binding that is not there is removed already. Raises ``Forbidden`` when the session proves another address,
+        ``NoValidSession``, ``SessionExpired`` and ``SessionNotValidated``.
+        """
+        with self.database.begin() as db:
+            if self.sessions.proof(db, account, sid, client_secret).threepid != threepid:
+                raise Forbidden("This validation session is for another address.")
+            self.associations.remove(db, threepid, mxid)
+
+    def by_homeserver(self, homeserver: ServerName, mxid: str, threepid: ThreePid) -> None:
+        """Remove the binding of ``threepid`` to ``mxid``, a user of the homeserver that signed the request.
+
+        A binding that is not there is removed already. A signed request holds neither time nor nonce: one that has removed
+        a binding removes no later one, so that nobody gains anything by sending it again. Raises ``Forbidden`` for a user of
+        another homeserver.
+        """
+        if _server_of(mxid) != homeserver.text:
+            raise Forbidden("A homeserver can take back the bindings of its own users alone.")
+        with self.database.begin() as db:
+            if not self.associations.is_made(db, threepid, mxid):
+                return
+            index = self.associations.sealer.index("spent_unbinds", mxid, threepid.medium, threepid.address)
+            fresh = models.spend_unbind(db, index, self.associations.clock.now_ms())
+            if fresh:
+                self.associations.remove(db, threepid, mxid)
+        if not fresh:
+            log.warning("unbind.seen_before", homeserver=homeserver.text)
+
+    def own(self, account: UserId, threepid: ThreePid) -> None:
+        """Remove the account's own binding of ``threepid``; ``NotFound`` when it has none."""
+        with self.database.begin() as db:
+            removed = self.associations.remove(db, threepid, str(account))
+        if not removed:
+            raise NotFound("This address is not bound to your account here.")
+
+
+def _server_of(mxid: str) -> str:
+    try:
+        return UserId.parse(mxid).server.text
+    except InvalidParam as error:
+        raise Forbidden("A homeserver can take back the bindings of its own users alone.") from error

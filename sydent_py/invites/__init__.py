@@ -1,0 +1,1 @@
+"""Inviting someone by an email address that belongs to no Matrix account yet."""

@@ -1,0 +1,1 @@
+"""What has to reach someone outside, kept until it has."""

@@ -1,0 +1,202 @@
+"""Settings in, services out: every use case is built here, once."""
+
+from threading import BoundedSemaphore
+
+from sydent_py import installation, rate_limits
+from sydent_py.accounts.authenticate import Authenticate, Tokens
+from sydent_py.accounts.register import Register
+from sydent_py.accounts.terms import Terms
+from sydent_py.bindings.associations import Associations
+from sydent_py.bindings.bind import Bind
+from sydent_py.bindings.mine import Mine
+from sydent_py.bindings.notify import NotifyHomeserver
+from sydent_py.bindings.unbind import Unbind
+from sydent_py.clock import SystemClock
+from sydent_py.directory.lookup import HashDetails, Lookup, LookupBudgets
+from sydent_py.directory.peppers import Peppers
+from sydent_py.directory.publish import Directory
+from sydent_py.federation import client as federation
+from sydent_py.federation.authentication import AuthenticateHomeserver
+from sydent_py.federation.server_keys import ServerKeys
+from sydent_py.invites.invites import Invites
+from sydent_py.invites.mail import SendInviteMail
+from sydent_py.invites.opt_out import OptOuts
+from sydent_py.invites.sign import SignInvite
+from sydent_py.invites.store import Blocked, StoreInvite
+from sydent_py.log.append import Log
+from sydent_py.messaging import email
+from sydent_py.messaging.templates import Templates
+from sydent_py.outbox.deliver import Deliver
+from sydent_py.outbox.outbox import Outbox
+from sydent_py.rate_limits import RateLimits
+from sydent_py.sealing import Sealer
+from sydent_py.services import (
+    INVITE_SIGNING_PATH,
+    Accounts,
+    Bindings,
+    Deliveries,
+    Invitations,
+    Outside,
+    Services,
+    Validation,
+)
+from sydent_py.settings import Settings
+from sydent_py.signing import Signer
+from sydent_py.terms_file import load_terms
+from sydent_py.validation.request_email_token import RequestEmailToken
+from sydent_py.validation.sessions import Sessions
+from sydent_py.validation.submit_token import SubmitToken
+
+DAY_MS = 86_400_000
+# A homeserver may be down for days. A mail that is late by more than one is not worth sending.
+GIVE_UP_ONBIND_AFTER_MS = 7 * DAY_MS
+GIVE_UP_MAIL_AFTER_MS = DAY_MS
+
+
+def build(settings: Settings, outside: Outside | None = None) -> Services:
+    """The services of these settings, on a database that ``installation.prepare`` has made ready.
+
+    Raises ``ConfigurationError`` for keys, files or a database that do not fit together.
+    """
+    return _Builder(settings, outside).services()
+
+
+class _Builder:
+    """The parts that several features share, and the features made of them."""
+
+    def __init__(self, settings: Settings, outside: Outside | None) -> None:
+        self.settings = settings
+        self.sealer = installation.read_sealer(settings)
+        self.signer = installation.read_signer(settings)
+        self.outside = outside or _outside(settings, self.sealer, self.signer)
+        self.clock = self.outside.clock
+        self.database = installation.open_database(settings, pool_size=settings.server.threads)
+        self.limits: RateLimits = rate_limits.build(settings.limits, self.database, self.sealer, self.clock)
+        self.peppers = Peppers(self.database, self.sealer, self.clock)
+        self.directory = Directory(self.peppers)
+        self.lookup = self._lookup()
+        self.sessions = Sessions(self.database, self.sealer, self.clock)
+        self.tokens = Tokens(self.database)
+        self.outbox = Outbox(self.sealer, self.clock)
+        self.templates = Templates(settings.email.templates_dir)
+        self.stored_invites = Invites(self.database, self.signer, self.sealer, self.clock)
+        base_url = settings.server.public_base_url
+        self.opt_outs = OptOuts(self.database, self.sealer, self.clock, url=f"{base_url}/opt-out")
+
+    def services(self) -> Services:
+        settings = self.settings
+        templates_dir = settings.email.templates_dir
+        return Services(
+            database=self.database,
+            signer=self.signer,
+            accounts=self._accounts(),
+            validation=self._validation(),
+            bindings=self._bindings(),
+            invites=self._invites(),
+            deliveries=self._deliveries(),
+            hash_details=HashDetails(self.peppers, settings.lookup.algorithms),
+            lookup=self.lookup,
+            server_name=settings.server.name,
+            public_base_url=settings.server.public_base_url,
+            trusted_proxies=settings.server.trusted_proxies,
+            page_templates_dir=str(templates_dir.absolute() / "pages") if templates_dir else None,
+            next_link_origins=settings.validation.next_link_origins,
+            clock=self.clock,
+        )
+
+    def _accounts(self) -> Accounts:
+        terms = Terms(self.database, load_terms(self.settings.terms.file))
+        # Half of the threads may wait for homeservers that strangers name; the others answer everyone else.
+        slots = BoundedSemaphore(max(1, self.settings.server.threads // 2))
+        homeservers = self.outside.homeservers
+        return Accounts(
+            register=Register(self.database, homeservers, self.limits, self.clock, slots),
+            authenticate=Authenticate(self.database, terms),
+            authenticate_homeserver=AuthenticateHomeserver(
+                server_keys=ServerKeys(homeservers, self.clock),
+                own_names=self.settings.own_names,
+                spend=self.limits.spend,
+                clock=self.clock,
+                slots=slots,
+            ),
+            tokens=self.tokens,
+            terms=terms,
+        )
+
+    def _validation(self) -> Validation:
+        request_email_token = RequestEmailToken(
+            database=self.database,
+            sessions=self.sessions,
+            sealer=self.sealer,
+            rate_limits=self.limits,
+            mailer=self.outside.mailer,
+            templates=self.templates,
+            server_name=self.settings.server.name,
+            confirm_url=f"{self.settings.server.public_base_url}/confirm",
+            next_link_origins=self.settings.validation.next_link_origins,
+        )
+        return Validation(request_email_token, SubmitToken(self.database, self.sessions), self.sessions)
+
+    def _bindings(self) -> Bindings:
+        log = Log(self.sealer, self.clock)
+        associations = Associations(self.directory, log, self.signer, self.sealer, self.clock)
+        return Bindings(
+            bind=Bind(self.database, self.sessions, associations, self.stored_invites, self.outbox),
+            unbind=Unbind(self.database, self.sessions, associations),
+            mine=Mine(self.database, self.tokens, self.sessions, associations, self.stored_invites, self.outbox),
+        )
+
+    def _invites(self) -> Invitations:
+        settings = self.settings.invites
+        store = StoreInvite(
+            database=self.database,
+            directory=self.directory,
+            lookup=self.lookup,
+            outbox=self.outbox,
+            opt_outs=self.opt_outs,
+            signer=self.signer,
+            sealer=self.sealer,
+            rate_limits=self.limits,
+            clock=self.clock,
+            blocked=Blocked(frozenset(settings.blocked_senders), frozenset(settings.blocked_recipients)),
+            lifetime_ms=settings.lifetime_days * DAY_MS,
+        )
+        sign = SignInvite(self.database, self.clock, self.settings.server.name)
+        return Invitations(store, sign, self.stored_invites, self.opt_outs)
+
+    def _deliveries(self) -> Deliveries:
+        send_mail = SendInviteMail(
+            database=self.database,
+            opt_outs=self.opt_outs,
+            sealer=self.sealer,
+            clock=self.clock,
+            mailer=self.outside.mailer,
+            templates=self.templates,
+            server_name=self.settings.server.name,
+            sign_url=f"{self.settings.server.public_base_url}{INVITE_SIGNING_PATH}",
+            client_link=self.settings.invites.client_link,
+        )
+        send_onbind = NotifyHomeserver(self.outside.homeservers)
+        shared = (self.database, self.sealer, self.clock)
+        return Deliveries(
+            onbind=Deliver("onbind", send_onbind, GIVE_UP_ONBIND_AFTER_MS, *shared),
+            invite_mail=Deliver("invite_mail", send_mail, GIVE_UP_MAIL_AFTER_MS, *shared),
+        )
+
+    def _lookup(self) -> Lookup:
+        limits = self.settings.limits
+        return Lookup(
+            database=self.database,
+            peppers=self.peppers,
+            sealer=self.sealer,
+            clock=self.clock,
+            algorithms=self.settings.lookup.algorithms,
+            max_addresses=self.settings.lookup.max_addresses,
+            budgets=LookupBudgets(limits.enabled, limits.lookup_hashes_per_account, limits.lookup_hashes_per_homeserver),
+        )
+
+
+def _outside(settings: Settings, sealer: Sealer, signer: Signer) -> Outside:
+    clock = SystemClock()
+    mailer = email.build(settings.email, clock, sealer)
+    return Outside(clock, mailer, federation.build(settings.federation, clock, signer))
