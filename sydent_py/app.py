@@ -4,7 +4,7 @@ from flask import Flask
 from jinja2 import StrictUndefined, TemplateError
 
 from sydent_py.api import access, account, bindings, homeservers, invites, lookup, pubkey, status, terms, validation, web
-from sydent_py.pages import confirm, opt_out, page
+from sydent_py.pages import confirm, opt_out, page, remove
 from sydent_py.services import Services
 from sydent_py.settings import ConfigurationError
 
@@ -21,6 +21,7 @@ _BLUEPRINTS = (
     page.bp,
     confirm.bp,
     opt_out.bp,
+    remove.bp,
 )
 
 

@@ -1,5 +1,6 @@
 """Secrets at rest: values sealed with a key that the database does not hold, and keyed indexes to find them by."""
 
+import base64
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,6 +44,18 @@ class Sealer:
             return self._aead.decrypt(sealed[1:], purpose.encode()).decode()
         except CryptoError as error:
             raise SealBroken(purpose) from error
+
+    def seal_link(self, value: str, purpose: str) -> str:
+        """``value`` sealed as a word that a URL can hold."""
+        return base64.urlsafe_b64encode(self.seal(value, purpose)).decode().rstrip("=")
+
+    def unseal_link(self, word: str, purpose: str) -> str:
+        """The value behind a word of ``seal_link``; ``SealBroken`` for any other word."""
+        try:
+            sealed = base64.b64decode(word + "=" * (-len(word) % 4), altchars=b"-_", validate=True)
+        except ValueError as error:
+            raise SealBroken(purpose) from error
+        return self.unseal(sealed, purpose)
 
     def index(self, purpose: str, *parts: str) -> bytes:
         """16 bytes that find ``parts`` again under this key and purpose, and tell nothing without it."""

@@ -11,6 +11,7 @@ from sydent_py.accounts.terms import Terms
 from sydent_py.bindings import notify
 from sydent_py.bindings.bind import Bind
 from sydent_py.bindings.mine import Mine
+from sydent_py.bindings.removal import Removals
 from sydent_py.bindings.unbind import Unbind
 from sydent_py.clock import Clock
 from sydent_py.database import Database
@@ -81,6 +82,7 @@ class Bindings:
 
     bind: Bind
     unbind: Unbind
+    removals: Removals
     mine: Mine
 
 
@@ -90,6 +92,7 @@ class Deliveries:
 
     onbind: Deliver
     invite_mail: Deliver
+    removal_mail: Deliver
 
 
 @dataclass(frozen=True)

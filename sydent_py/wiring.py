@@ -10,6 +10,7 @@ from sydent_py.bindings.associations import Associations
 from sydent_py.bindings.bind import Bind
 from sydent_py.bindings.mine import Mine
 from sydent_py.bindings.notify import NotifyHomeserver
+from sydent_py.bindings.removal import Removals, SendRemovalMail
 from sydent_py.bindings.unbind import Unbind
 from sydent_py.clock import SystemClock
 from sydent_py.directory.lookup import HashDetails, Lookup, LookupBudgets
@@ -86,14 +87,15 @@ class _Builder:
     def services(self) -> Services:
         settings = self.settings
         templates_dir = settings.email.templates_dir
+        bindings = self._bindings()
         return Services(
             database=self.database,
             signer=self.signer,
             accounts=self._accounts(),
             validation=self._validation(),
-            bindings=self._bindings(),
+            bindings=bindings,
             invites=self._invites(),
-            deliveries=self._deliveries(),
+            deliveries=self._deliveries(bindings.removals),
             hash_details=HashDetails(self.peppers, settings.lookup.algorithms),
             lookup=self.lookup,
             server_name=settings.server.name,
@@ -140,9 +142,12 @@ class _Builder:
     def _bindings(self) -> Bindings:
         log = Log(self.sealer, self.clock)
         associations = Associations(self.directory, log, self.signer, self.sealer, self.clock)
+        base_url = self.settings.server.public_base_url
+        removals = Removals(self.database, associations, self.outbox, self.sealer, url=f"{base_url}/remove")
         return Bindings(
             bind=Bind(self.database, self.sessions, associations, self.stored_invites, self.outbox),
-            unbind=Unbind(self.database, self.sessions, associations),
+            unbind=Unbind(self.database, self.sessions, associations, removals),
+            removals=removals,
             mine=Mine(self.database, self.tokens, self.sessions, associations, self.stored_invites, self.outbox),
         )
 
@@ -164,23 +169,26 @@ class _Builder:
         sign = SignInvite(self.database, self.clock, self.settings.server.name)
         return Invitations(store, sign, self.stored_invites, self.opt_outs)
 
-    def _deliveries(self) -> Deliveries:
-        send_mail = SendInviteMail(
+    def _deliveries(self, removals: Removals) -> Deliveries:
+        server_name, mailer = self.settings.server.name, self.outside.mailer
+        send_invite = SendInviteMail(
             database=self.database,
             opt_outs=self.opt_outs,
             sealer=self.sealer,
             clock=self.clock,
-            mailer=self.outside.mailer,
+            mailer=mailer,
             templates=self.templates,
-            server_name=self.settings.server.name,
+            server_name=server_name,
             sign_url=f"{self.settings.server.public_base_url}{INVITE_SIGNING_PATH}",
             client_link=self.settings.invites.client_link,
         )
         send_onbind = NotifyHomeserver(self.outside.homeservers)
+        send_removal = SendRemovalMail(removals, mailer, self.templates, server_name)
         shared = (self.database, self.sealer, self.clock)
         return Deliveries(
             onbind=Deliver("onbind", send_onbind, GIVE_UP_ONBIND_AFTER_MS, *shared),
-            invite_mail=Deliver("invite_mail", send_mail, GIVE_UP_MAIL_AFTER_MS, *shared),
+            invite_mail=Deliver("invite_mail", send_invite, GIVE_UP_MAIL_AFTER_MS, *shared),
+            removal_mail=Deliver("removal_mail", send_removal, GIVE_UP_MAIL_AFTER_MS, *shared),
         )
 
     def _lookup(self) -> Lookup:

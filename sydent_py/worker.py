@@ -48,6 +48,7 @@ def jobs(services: Services) -> tuple[Job, ...]:
     return (
         Job("notify homeservers", DELIVER_EVERY_S, deliveries.onbind),
         Job("send invitations", DELIVER_EVERY_S, deliveries.invite_mail),
+        Job("ask about removals", DELIVER_EVERY_S, deliveries.removal_mail),
         Job("forget", HOUR_S, services.forget_expired),
     )
 

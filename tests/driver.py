@@ -110,7 +110,7 @@ class Driver:
 
     def deliver(self) -> None:
         """Do what the worker does about messages that are due."""
-        for delivery in (self.services.deliveries.invite_mail, self.services.deliveries.onbind):
+        for delivery in vars(self.services.deliveries).values():
             delivery()
             delivery.wait()
 

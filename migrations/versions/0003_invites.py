@@ -51,6 +51,7 @@ def upgrade() -> None:
         "spent_unbinds",
         sa.Column("request_index", sa.LargeBinary(), nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("asked_ts", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("request_index", name=op.f("pk_spent_unbinds")),
     )
     op.create_index("ix_outbox_kind_due_at_ms", "outbox", ["kind", "due_at_ms"])

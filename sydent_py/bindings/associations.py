@@ -44,21 +44,20 @@ class Associations:
         self.log.append(db, "bind", association)
         return association
 
-    def is_made(self, db: Connection, threepid: ThreePid, mxid: str) -> bool:
-        """Whether ``threepid`` is associated with ``mxid``, until the end of this transaction."""
+    def made_at(self, db: Connection, threepid: ThreePid, mxid: str) -> int | None:
+        """The ``ts`` of the association of ``threepid`` with ``mxid``, which stands until this transaction ends, if any."""
         self.directory.lock(db, threepid)
         association = self._get(db, threepid)
-        return association is not None and association.user_id == mxid
+        return None if association is None or association.user_id != mxid else int(association.ts)
 
     def remove(self, db: Connection, threepid: ThreePid, mxid: str) -> bool:
         """Remove the association of ``threepid`` with ``mxid``: whether there was one."""
-        self.directory.lock(db, threepid)
-        association = self._get(db, threepid)
-        if association is None or association.user_id != mxid:
+        made_at = self.made_at(db, threepid, mxid)
+        if made_at is None:
             return False
         models.remove(db, self.signer.server_name, self._index(threepid))
         self.directory.withdraw(db, threepid)
-        ts = self._ts_after(association.ts)
+        ts = self._ts_after(made_at)
         unbind = {"medium": threepid.medium, "address": threepid.address, "mxid": mxid, "ts": ts}
         self.log.append(db, "unbind", self.signer.sign(unbind))
         return True

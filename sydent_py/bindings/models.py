@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, Row, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, insert
@@ -24,12 +24,16 @@ class Binding(Base):
 
 
 class SpentUnbind(Base):
-    """A user and an address that a signed request of a homeserver has removed the binding of, as a keyed index."""
+    """A user and an address that a signed request of a homeserver has removed the binding of, as a keyed index.
+
+    ``asked_ts`` is the ``ts`` of the newer binding whose owner was asked about the same request.
+    """
 
     __tablename__ = "spent_unbinds"
 
     request_index: Mapped[bytes] = mapped_column(primary_key=True)
     created_at_ms: Mapped[int]
+    asked_ts: Mapped[int | None]
 
 
 def get(db: Connection, origin: str, address_index: bytes) -> Row[str, int] | None:
@@ -59,3 +63,10 @@ def spend_unbind(db: Connection, request_index: bytes, now_ms: int) -> bool:
     """Remember a signed request that removes a binding: whether it had never done so."""
     statement = insert(db, SpentUnbind).values(request_index=request_index, created_at_ms=now_ms).on_conflict_do_nothing()
     return db.execute(statement.returning(SpentUnbind.request_index)).one_or_none() is not None
+
+
+def ask_once(db: Connection, request_index: bytes, ts: int) -> bool:
+    """Note that the owner of the binding made at ``ts`` is asked: whether nobody has asked yet."""
+    unasked = or_(SpentUnbind.asked_ts.is_(None), SpentUnbind.asked_ts != ts)
+    statement = update(SpentUnbind).where(SpentUnbind.request_index == request_index, unasked)
+    return db.execute(statement.values(asked_ts=ts)).rowcount == 1

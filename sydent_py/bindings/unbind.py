@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
-import structlog
-
 from sydent_py.bindings import models
 from sydent_py.bindings.associations import Associations
+from sydent_py.bindings.removal import Removal, Removals
 from sydent_py.database import Database
 from sydent_py.errors import Forbidden, InvalidParam, NotFound
 from sydent_py.identifiers import ServerName, ThreePid, UserId
 from sydent_py.validation.sessions import Sessions
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,6 +18,7 @@ class Unbind:
     database: Database
     sessions: Sessions
     associations: Associations
+    removals: Removals
 
     def by_session(self, account: UserId, sid: str, client_secret: str, mxid: str, threepid: ThreePid) -> None:
         """Remove the binding of ``threepid`` to ``mxid``, proved by a session for that address.
@@ -37,20 +35,20 @@ class Unbind:
         """Remove the binding of ``threepid`` to ``mxid``, a user of the homeserver that signed the request.
 
         A binding that is not there is removed already. A signed request holds neither time nor nonce: one that has removed
-        a binding removes no later one, so that nobody gains anything by sending it again. Raises ``Forbidden`` for a user of
-        another homeserver.
+        a binding removes no later one, so that nobody gains anything by sending it again; the owner of the address is asked
+        instead. Raises ``Forbidden`` for a user of another homeserver.
         """
         if _server_of(mxid) != homeserver.text:
             raise Forbidden("A homeserver can take back the bindings of its own users alone.")
         with self.database.begin() as db:
-            if not self.associations.is_made(db, threepid, mxid):
+            made_at = self.associations.made_at(db, threepid, mxid)
+            if made_at is None:
                 return
             index = self.associations.sealer.index("spent_unbinds", mxid, threepid.medium, threepid.address)
-            fresh = models.spend_unbind(db, index, self.associations.clock.now_ms())
-            if fresh:
+            if models.spend_unbind(db, index, self.associations.clock.now_ms()):
                 self.associations.remove(db, threepid, mxid)
-        if not fresh:
-            log.warning("unbind.seen_before", homeserver=homeserver.text)
+            elif models.ask_once(db, index, made_at):
+                self.removals.ask(db, Removal(threepid, mxid, made_at))
 
     def own(self, account: UserId, threepid: ThreePid) -> None:
         """Remove the account's own binding of ``threepid``; ``NotFound`` when it has none."""

@@ -6,14 +6,13 @@ from urllib.parse import quote, urlencode
 
 from sydent_py.clock import Clock
 from sydent_py.database import Database
-from sydent_py.errors import EmailSendError
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.invites import models
 from sydent_py.invites.opt_out import OptOuts
-from sydent_py.messaging.email import Mail, Mailer, RecipientRefused
+from sydent_py.messaging.email import Mail, Mailer
 from sydent_py.messaging.names import neutral
 from sydent_py.messaging.templates import Templates
-from sydent_py.outbox.deliver import TryLater, Undeliverable
+from sydent_py.outbox.mail import send
 from sydent_py.sealing import Sealer, hash_token
 
 DAY_MS = 86_400_000
@@ -44,12 +43,7 @@ class SendInviteMail:
             threepid = ThreePid(invite.medium, self.sealer.unseal(invite.address, "invites.address"))
             if self.opt_outs.is_opted_out(db, threepid):
                 return
-        try:
-            self.mailer.send(self._mail(invite, threepid, content))
-        except RecipientRefused as error:
-            raise Undeliverable("the mail server refuses the recipient") from error
-        except EmailSendError as error:
-            raise TryLater("the mail could not be sent", unreachable=False) from error
+        send(self.mailer, self._mail(invite, threepid, content))
 
     def _mail(self, invite: Any, threepid: ThreePid, content: dict[str, Any]) -> Mail:
         opt_out_link = self.opt_outs.link(threepid)

@@ -1,9 +1,6 @@
 """Addresses that want no invitations by mail."""
 
-import base64
-import binascii
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from sqlalchemy import Connection
 
@@ -37,8 +34,7 @@ class OptOuts:
 
     def link(self, threepid: ThreePid) -> str:
         """The link to put into a mail to ``threepid``."""
-        sealed = self.sealer.seal(threepid.address, "invite_opt_outs.link")
-        return f"{self.url}?{urlencode({'t': base64.urlsafe_b64encode(sealed).decode().rstrip('=')})}"
+        return f"{self.url}?t={self.sealer.seal_link(threepid.address, 'invite_opt_outs.link')}"
 
     def describe(self, token: str) -> OptOut:
         """What the link is about; ``NotFound`` for a token of nobody's making."""
@@ -66,9 +62,8 @@ class OptOuts:
 
     def _threepid(self, token: str) -> ThreePid:
         try:
-            sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-            return ThreePid(EMAIL, self.sealer.unseal(sealed, "invite_opt_outs.link"))
-        except (binascii.Error, ValueError, SealBroken) as error:
+            return ThreePid(EMAIL, self.sealer.unseal_link(token, "invite_opt_outs.link"))
+        except SealBroken as error:
             raise NotFound("This link is not valid.") from error
 
     def _index(self, threepid: ThreePid) -> bytes:

@@ -57,6 +57,14 @@ _EXAMPLES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
         _INVITE,
         {**_INVITE, "sender_name": "", "room_name": "", "room_alias": "", "is_space": True, "valid_days": 1},
     ),
+    "remove_binding": (
+        {
+            "server_name": "id.example.org",
+            "user_id": "@alice:example.org",
+            "address": "alice@example.org",
+            "link": "https://id.example.org/remove/example",
+        },
+    ),
 }
 # What a body must show, where it is given.
 _LINKS = ("link", "opt_out_link")

@@ -19,11 +19,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "opt_out.html": {**_FRAME, **_FORM, "address": "a@b"},
     "opted_out.html": {**_FRAME, **_FORM, "address": "a@b"},
     "opted_in.html": {**_FRAME, "address": "a@b"},
+    "remove.html": {**_FRAME, **_FORM, "user_id": "@a:b", "address": "a@b"},
+    "removed.html": {**_FRAME, "address": "a@b"},
     "problem.html": {**_FRAME, "title": "t", "message": "m"},
 }
 
 # Without these a page is of no use.
-NEEDED = dict.fromkeys(("confirm.html", "opt_out.html", "opted_out.html"), ("/the-action", "the-field", "the-other"))
+NEEDED = dict.fromkeys(
+    ("confirm.html", "opt_out.html", "opted_out.html", "remove.html"), ("/the-action", "the-field", "the-other")
+)
 
 # What to do next, by what went wrong; a link carries nothing that the person could mend by hand.
 _OUTDATED = ("This link is not valid any more", "If you asked more than once, open the link in the newest mail.")

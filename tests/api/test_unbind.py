@@ -55,6 +55,55 @@ def test_a_request_that_is_sent_again_does_not_touch_a_newer_binding(api: Driver
     assert api.lookup(token, "alice@example.org") == MINE
 
 
+def asked_again(api: Driver) -> str:
+    """The homeserver repeats a request for an address that was bound anew: the link in the mail its owner gets."""
+    token, _ = api.bound()
+    api.signed_unbind()
+    api.bind(token, api.validate(token, client_secret="again"), secret="again")
+    api.signed_unbind()
+    api.deliver()
+    return api.mailbox.link().removeprefix("https://id.test")
+
+
+def test_the_owner_is_asked_instead_and_removes_the_binding_with_a_button(api: Driver) -> None:
+    link = asked_again(api)
+    bystander = api.register("@bob:hs.test")
+    assert api.mailbox.newest.to.address == "alice@example.org"
+    page = api.request("GET", link).text
+    assert "@alice:hs.test" in page
+    assert api.lookup(bystander, "alice@example.org") == MINE
+    assert "Address removed" in api.request("POST", "/remove", data={"t": link.partition("t=")[2]}).text
+    assert api.lookup(bystander, "alice@example.org") == {}
+    assert "Address removed" in api.request("GET", link).text
+
+
+def test_the_owner_is_asked_once_for_each_binding(api: Driver) -> None:
+    asked_again(api)
+    mails = len(api.mailbox.mails)
+    api.signed_unbind()
+    api.deliver()
+    assert len(api.mailbox.mails) == mails
+
+
+def test_the_link_removes_no_later_binding(api: Driver) -> None:
+    link = asked_again(api)
+    token = api.register()
+    api.clock.advance(1)
+    api.bind(token, api.validate(token, client_secret="third"), secret="third")
+    assert api.request("POST", "/remove", data={"t": link.partition("t=")[2]}).status_code == 200
+    assert api.lookup(token, "alice@example.org") == MINE
+
+
+@pytest.mark.parametrize("token", ["", "x", "AQ", "A" * 200, "\u00e9"])
+def test_a_link_of_nobodys_making_removes_nothing(api: Driver, token: str) -> None:
+    for answer in (
+        api.request("GET", "/remove", query_string={"t": token}),
+        api.request("POST", "/remove", data={"t": token}),
+    ):
+        assert answer.status_code == 404
+        assert answer.mimetype == "text/html"
+
+
 def test_a_request_that_had_nothing_to_remove_may_come_again(api: Driver) -> None:
     assert api.signed_unbind().status_code == 200
     token, _ = api.bound()
