@@ -83,7 +83,7 @@ class IdentityServer:
         return self.process.wait(30)
 
     def request(self, method: str, path: str, token: str | None = None, **options: Any) -> urllib3.BaseHTTPResponse:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **options.pop("headers", {})}
         return self._http.request(method, self.base_url + path, headers=headers, redirect=False, **options)
 
     def get(self, path: str, token: str | None = None, **fields: Any) -> tuple[int, Any]:
