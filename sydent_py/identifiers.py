@@ -142,6 +142,15 @@ class ThreePid:
         raise InvalidParam("This server knows no such medium.")
 
     @property
+    def mailbox(self) -> "ThreePid":
+        """What the address has in common with others that most mail servers put into one mailbox: ``a@b`` for ``a+x@b``.
+
+        To count and to spare a person, and never to reach or to recognise one.
+        """
+        local, at, domain = self.address.rpartition("@")
+        return ThreePid(self.medium, f"{local.partition('+')[0]}{at}{domain}")
+
+    @property
     def spellings(self) -> tuple[str, ...]:
         """The address as clients may write it when they hash it: as it is, and with its domain in Unicode.
 

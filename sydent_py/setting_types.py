@@ -91,7 +91,10 @@ def _link_template(value: str) -> str:
 
 def _sender(value: str) -> str:
     try:
-        return UserId.parse(value).text if value.startswith("@") else ServerName.parse(value).text
+        if not value.startswith("@"):
+            return ServerName.parse(value).text.lower()
+        localpart, _, server = UserId.parse(value).text.partition(":")
+        return f"{localpart}:{server.lower()}"
     except MatrixError as error:
         raise ValueError(f"{value!r} is neither a Matrix user ID nor a server name") from error
 

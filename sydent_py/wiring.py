@@ -1,7 +1,5 @@
 """Settings in, services out: every use case is built here, once."""
 
-from threading import BoundedSemaphore
-
 from sydent_py import installation, rate_limits
 from sydent_py.accounts.authenticate import Authenticate, Tokens
 from sydent_py.accounts.register import Register
@@ -18,6 +16,7 @@ from sydent_py.directory.peppers import Peppers
 from sydent_py.directory.publish import Directory
 from sydent_py.federation import client as federation
 from sydent_py.federation.authentication import AuthenticateHomeserver
+from sydent_py.federation.patience import Slots
 from sydent_py.federation.server_keys import ServerKeys
 from sydent_py.invites.invites import Invites
 from sydent_py.invites.mail import SendInviteMail
@@ -81,6 +80,8 @@ class _Builder:
         self.outbox = Outbox(self.sealer, self.clock)
         self.templates = Templates(settings.email.templates_dir)
         self.stored_invites = Invites(self.database, self.signer, self.sealer, self.clock)
+        invites = settings.invites
+        self.blocked = Blocked(frozenset(invites.blocked_senders), frozenset(invites.blocked_recipients))
         base_url = settings.server.public_base_url
         self.opt_outs = OptOuts(self.database, self.sealer, self.clock, url=f"{base_url}/opt-out")
 
@@ -108,8 +109,7 @@ class _Builder:
 
     def _accounts(self) -> Accounts:
         terms = Terms(self.database, load_terms(self.settings.terms.file))
-        # Half of the threads may wait for homeservers that strangers name; the others answer everyone else.
-        slots = BoundedSemaphore(max(1, self.settings.server.threads // 2))
+        slots = Slots(self.settings.server.threads)
         homeservers = self.outside.homeservers
         return Accounts(
             register=Register(self.database, homeservers, self.limits, self.clock, slots),
@@ -158,12 +158,11 @@ class _Builder:
             directory=self.directory,
             lookup=self.lookup,
             outbox=self.outbox,
-            opt_outs=self.opt_outs,
             signer=self.signer,
             sealer=self.sealer,
             rate_limits=self.limits,
             clock=self.clock,
-            blocked=Blocked(frozenset(settings.blocked_senders), frozenset(settings.blocked_recipients)),
+            blocked=self.blocked,
             lifetime_ms=settings.lifetime_days * DAY_MS,
         )
         sign = SignInvite(self.database, self.clock, self.settings.server.name)
@@ -174,6 +173,7 @@ class _Builder:
         send_invite = SendInviteMail(
             database=self.database,
             opt_outs=self.opt_outs,
+            blocked=self.blocked,
             sealer=self.sealer,
             clock=self.clock,
             mailer=mailer,
@@ -182,7 +182,8 @@ class _Builder:
             sign_url=f"{self.settings.server.public_base_url}{INVITE_SIGNING_PATH}",
             client_link=self.settings.invites.client_link,
         )
-        send_onbind = NotifyHomeserver(self.outside.homeservers)
+        associations = removals.associations
+        send_onbind = NotifyHomeserver(self.database, associations, self.stored_invites, self.outside.homeservers)
         send_removal = SendRemovalMail(removals, mailer, self.templates, server_name)
         shared = (self.database, self.sealer, self.clock)
         return Deliveries(

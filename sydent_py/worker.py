@@ -34,23 +34,21 @@ log = structlog.get_logger(__name__)
 class Job:
     """Work that is done again and again. ``run`` says whether there is more to do at once.
 
+    ``finish`` waits for what runs have begun and left to go on by itself, for so many seconds at most.
+
     A job may be cut short at any moment, and may overlap for one run with the same job of another process.
     """
 
     name: str
     every_s: float
     run: Callable[[], bool | None]
+    finish: Callable[[float], None] = lambda _within_s: None
 
 
 def jobs(services: Services) -> tuple[Job, ...]:
     """Everything that is done in the background."""
-    deliveries = services.deliveries
-    return (
-        Job("notify homeservers", DELIVER_EVERY_S, deliveries.onbind),
-        Job("send invitations", DELIVER_EVERY_S, deliveries.invite_mail),
-        Job("ask about removals", DELIVER_EVERY_S, deliveries.removal_mail),
-        Job("forget", HOUR_S, services.forget_expired),
-    )
+    deliveries = [Job(each.kind, DELIVER_EVERY_S, each, each.finish) for each in vars(services.deliveries).values()]
+    return *deliveries, Job("forget", HOUR_S, services.forget_expired)
 
 
 class Stop(Protocol):
@@ -182,6 +180,8 @@ class BackgroundWorker:
                     self._hold()
             if thread.is_alive():
                 log.warning("worker.job_abandoned", job=job)
+        for each in self._jobs:
+            each.finish(deadline.remaining_s())
 
 
 def back_off_s(failures: int) -> float:

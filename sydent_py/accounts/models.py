@@ -47,7 +47,10 @@ _BY_TOKEN = (
 
 def add_token(db: Connection, user_id: str, token_hash: bytes, now_ms: int) -> None:
     """Store a token, and the account where it is new."""
-    db.execute(insert(db, Account).values(user_id=user_id, created_at_ms=now_ms).on_conflict_do_nothing())
+    account = insert(db, Account).values(user_id=user_id, created_at_ms=now_ms)
+    # Not "do nothing": an account that is there must stay there until the token is written.
+    same = {"created_at_ms": Account.created_at_ms}
+    db.execute(account.on_conflict_do_update(index_elements=["user_id"], set_=same))
     db.execute(insert(db, AccessToken).values(token_hash=token_hash, user_id=user_id, created_at_ms=now_ms))
 
 
@@ -61,8 +64,16 @@ def delete_token(db: Connection, token_hash: bytes) -> bool:
     return db.execute(delete(AccessToken).where(AccessToken.token_hash == token_hash)).rowcount > 0
 
 
+def hold(db: Connection, user_id: str) -> bool:
+    """Whether there is such an account, which then stays until this transaction ends. SQLite's writers are alone anyway."""
+    statement = select(Account.user_id).where(Account.user_id == user_id).with_for_update(read=True, key_share=True)
+    return db.execute(statement).one_or_none() is not None
+
+
 def delete_account(db: Connection, user_id: str) -> int:
     """Delete an account and all that depends on it: how many tokens it had."""
+    locked = select(Account.user_id).where(Account.user_id == user_id).with_for_update()
+    db.execute(locked)
     tokens = db.execute(delete(AccessToken).where(AccessToken.user_id == user_id)).rowcount
     db.execute(delete(Account).where(Account.user_id == user_id))
     return tokens

@@ -1,7 +1,6 @@
 """Exchanging an OpenID token of a homeserver for an access token (``POST /account/register``)."""
 
 from dataclasses import dataclass
-from threading import BoundedSemaphore
 from typing import Protocol
 
 from sydent_py import tokens
@@ -9,7 +8,7 @@ from sydent_py.accounts import models
 from sydent_py.clock import Clock
 from sydent_py.database import Database
 from sydent_py.errors import Unauthorized
-from sydent_py.federation.patience import patience
+from sydent_py.federation.patience import Slots, patience
 from sydent_py.identifiers import ServerName, UserId
 from sydent_py.rate_limits import RateLimits
 from sydent_py.sealing import hash_token
@@ -30,7 +29,7 @@ class Register:
     homeservers: Homeservers
     rate_limits: RateLimits
     clock: Clock
-    slots: BoundedSemaphore
+    slots: Slots
 
     def __call__(self, server: ServerName, openid_token: str, network: str) -> str:
         """A new access token for the user whom ``server`` names as the owner of ``openid_token``.
@@ -39,14 +38,14 @@ class Register:
         (502) when it cannot be asked, whatever the reason.
         """
         self.rate_limits.spend("register_per_network", network)
-        user_id = self._owner(server, openid_token)
+        user_id = self._owner(server, openid_token, network)
         token = tokens.new_token()
         with self.database.begin() as db:
             models.add_token(db, str(user_id), hash_token(token), self.clock.now_ms())
         return token
 
-    def _owner(self, server: ServerName, openid_token: str) -> UserId:
-        with patience(server, self.clock, self.slots):
+    def _owner(self, server: ServerName, openid_token: str, network: str) -> UserId:
+        with patience(server, network, self.clock, self.slots):
             try:
                 return self.homeservers.userinfo(server, openid_token)
             except Unauthorized:

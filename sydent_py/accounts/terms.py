@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sydent_py.accounts import models
+from sydent_py.accounts import models, presence
 from sydent_py.database import Database
 from sydent_py.errors import TermsNotSigned
 from sydent_py.identifiers import UserId
@@ -37,6 +37,7 @@ class Terms:
         """Add ``urls`` to what the account has accepted; those that are no policy of ours are not kept."""
         ours = frozenset().union(*(policy.urls for policy in self.file.policies.values()))
         with self.database.begin() as db:
+            presence.require(db, account)
             models.accept(db, str(account), sorted(ours.intersection(urls)))
 
     def require(self, user_id: str, accepted_version: str | None) -> None:

@@ -9,13 +9,15 @@ from flask import Flask, current_app, g, request
 
 from sydent_py import strict_json
 from sydent_py.api.web import client_network, services
-from sydent_py.errors import Forbidden, Unauthorized
+from sydent_py.errors import Forbidden, TooLarge, Unauthorized
 from sydent_py.federation.x_matrix import SignedRequest
 from sydent_py.identifiers import ServerName, UserId
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 X_MATRIX = "x-matrix"
+# Its content is encoded anew for each signature that it may be for.
+MAX_SIGNED_BYTES = 64 * 1024
 
 
 class Caller(Enum):
@@ -115,6 +117,8 @@ def _account(access: Access) -> UserId:
 
 def _homeserver() -> ServerName:
     """The homeserver whose signature covers the request exactly as it came."""
+    if (request.content_length or 0) > MAX_SIGNED_BYTES or len(request.get_data(cache=True)) > MAX_SIGNED_BYTES:
+        raise TooLarge(f"A signed request may have at most {MAX_SIGNED_BYTES} bytes.")
     signed = SignedRequest(
         method=request.method,
         uri=request.environ["RAW_URI"],
@@ -126,5 +130,5 @@ def _homeserver() -> ServerName:
 
 def _authorization() -> tuple[str, str]:
     """The scheme, in lower case, and what follows it."""
-    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, rest = request.headers.get("Authorization", "").replace("\t", " ").partition(" ")
     return scheme.lower(), rest.strip()

@@ -27,7 +27,8 @@ def _optional(value: Any) -> Any:
 OptionalText = Annotated[str, BeforeValidator(_optional)]
 # Since room version 12 a room ID has no domain.
 RoomId = Annotated[str, StringConstraints(pattern=r"^![\x21-\x7e]{1,254}$")]
-ALIAS = re.compile(r"#[^:\s]{1,200}:[0-9A-Za-z.:\[\]-]{1,200}", re.ASCII)
+# An alias that could be read as something else, a web address for example, is not shown.
+ALIAS = re.compile(r"#[0-9A-Za-z_+=-]{1,64}:[0-9A-Za-z.:\[\]-]{1,100}")
 
 
 class InviteBody(Parameters):

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from sydent_py.accounts import presence
 from sydent_py.bindings.associations import Associations
 from sydent_py.database import Database, chunks
 from sydent_py.errors import Unauthorized
@@ -13,8 +14,8 @@ from sydent_py.invites.invites import Invites
 from sydent_py.outbox.outbox import Outbox
 from sydent_py.validation.sessions import Sessions
 
-# Keeps a notification far below what homeservers take in one request.
-INVITES_PER_NOTIFICATION = 50
+# A homeserver acts on them one after the other, and answers after the last.
+INVITES_PER_NOTIFICATION = 10
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Bind:
         if mxid != str(account):
             raise Unauthorized("You can bind an address to your own Matrix user ID alone.", status=403)
         with self.database.begin() as db:
+            presence.require(db, account)
             threepid = self.sessions.spend(db, account, sid, client_secret)
             association = self.associations.make(db, threepid, account)
             self._queue_notification(db, threepid, account, association)

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+
 from sydent_py.accounts.authenticate import Tokens
 from sydent_py.bindings import models
 from sydent_py.bindings.associations import Associations
 from sydent_py.database import Database
-from sydent_py.identifiers import UserId
+from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.invites.invites import Invites
 from sydent_py.outbox.outbox import Outbox
 from sydent_py.validation.sessions import Sessions
@@ -32,9 +34,7 @@ class Mine:
         with self.database.autocommit() as db:
             bindings = models.of_user(db, str(account))
             sessions = self.sessions.of(db, account)
-            proved = [session.threepid for session in sessions if session.validated_at_ms is not None]
-            threepids = [*map(self.associations.threepid, bindings), *proved]
-            invites = self.invites.addressed_to(db, threepids, account)
+            invites = self.invites.addressed_to(db, self._threepids(db, account), account)
         return {
             "bindings": [self._described(binding) for binding in bindings],
             "sessions": [
@@ -61,15 +61,23 @@ class Mine:
         }
 
     def erase(self, account: UserId) -> dict[str, int]:
-        """Delete the account with all that belongs to it: how much there was of each.
+        """Delete the account with all that belongs to it, ``show`` and more: how much there was of each.
 
-        Each binding that is removed is an entry of the log.
+        ``invites`` counts those that it sent, too. Each binding that is removed is an entry of the log.
         """
         with self.database.begin() as db:
+            access_tokens = self.tokens.forget(db, account)
+            invites = self.invites.forget(db, self._threepids(db, account), account)
+            # How many is not told: it would tell whether a mail that was asked for has been sent.
+            self.outbox.forget(db, account)
             return {
                 "bindings": self.associations.remove_all(db, account),
                 "sessions": self.sessions.forget(db, account),
-                "invites": self.invites.forget(db, account),
-                "messages": self.outbox.forget(db, account),
-                "access_tokens": self.tokens.forget(db, account),
+                "invites": invites,
+                "access_tokens": access_tokens,
             }
+
+    def _threepids(self, db: Connection, account: UserId) -> list[ThreePid]:
+        """The addresses that are the account's: bound to it, or proved by it."""
+        bound = [self.associations.threepid(binding) for binding in models.of_user(db, str(account))]
+        return bound + [each.threepid for each in self.sessions.of(db, account) if each.validated_at_ms is not None]

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sydent_py.bindings.associations import Associations
+from sydent_py.database import Database
 from sydent_py.federation.client import Refused
 from sydent_py.federation.transport import Reason, RequestFailed
-from sydent_py.identifiers import ServerName
+from sydent_py.identifiers import ServerName, ThreePid
+from sydent_py.invites.invites import Invites
 from sydent_py.outbox.deliver import TryLater, Undeliverable
 
 
@@ -21,10 +24,21 @@ class Homeservers(Protocol):
 class NotifyHomeserver:
     """Delivers what the outbox holds for homeservers (Server-Server API, ``PUT /3pid/onbind``)."""
 
+    database: Database
+    associations: Associations
+    invites: Invites
     homeservers: Homeservers
 
     def __call__(self, content: dict[str, Any], destination: str) -> None:
-        """Notify ``destination``; ``TryLater`` or ``Undeliverable``."""
+        """Notify ``destination`` of what is still true: of no binding that is gone, and of no invitation that was revoked.
+
+        Raises ``TryLater`` or ``Undeliverable``.
+        """
+        with self.database.autocommit() as db:
+            threepid = ThreePid(content["medium"], content["address"])
+            if self.associations.made_at(db, threepid, content["mxid"]) != content["ts"]:
+                return
+            content["invites"] = [each for each in content["invites"] if self.invites.is_stored(db, each["token"])]
         try:
             self.homeservers.onbind(ServerName.parse(destination), content)
         except Refused as refusal:

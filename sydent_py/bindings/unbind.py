@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sydent_py.accounts import presence
 from sydent_py.bindings import models
 from sydent_py.bindings.associations import Associations
 from sydent_py.bindings.removal import Removal, Removals
@@ -27,6 +28,7 @@ class Unbind:
         ``NoValidSession``, ``SessionExpired`` and ``SessionNotValidated``.
         """
         with self.database.begin() as db:
+            presence.require(db, account)
             if self.sessions.proof(db, account, sid, client_secret).threepid != threepid:
                 raise Forbidden("This validation session is for another address.")
             self.associations.remove(db, threepid, mxid)
@@ -53,6 +55,7 @@ class Unbind:
     def own(self, account: UserId, threepid: ThreePid) -> None:
         """Remove the account's own binding of ``threepid``; ``NotFound`` when it has none."""
         with self.database.begin() as db:
+            presence.require(db, account)
             removed = self.associations.remove(db, threepid, str(account))
         if not removed:
             raise NotFound("This address is not bound to your account here.")

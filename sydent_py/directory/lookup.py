@@ -87,10 +87,14 @@ class Lookup:
         if not self.budgets.enabled:
             return
         now_ms = self.clock.now_ms()
-        by_account = models.Allowance(str(account), self.budgets.per_account)
+        by_account = models.Allowance(self._subject(str(account)), self.budgets.per_account)
         # The host alone: its owner serves every port of it, in every spelling.
-        by_homeserver = models.Allowance(account.server.host.lower(), self.budgets.per_homeserver)
+        by_homeserver = models.Allowance(self._subject(account.server.host.lower()), self.budgets.per_homeserver)
         if not models.spend(db, by_account, by_homeserver, now_ms // DAY_MS, amount):
             raise LimitExceeded(
                 DAY_MS - now_ms % DAY_MS, "Too many addresses were looked up today. Please try again tomorrow."
             )
+
+    def _subject(self, name: str) -> str:
+        """How a budget is kept: it outlives an account that is erased, and must not name it."""
+        return self.sealer.index("lookup_budgets.subject", name).hex()

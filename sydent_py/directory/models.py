@@ -43,7 +43,7 @@ class Entry(Base):
 
 
 class LookupBudget(Base):
-    """How many hashes an account (``@user:server``) or a homeserver (``server``) has looked up on ``day`` since the epoch."""
+    """How many hashes an account or a homeserver, known by its keyed index, has looked up on ``day`` since the epoch."""
 
     __tablename__ = "lookup_budgets"
 

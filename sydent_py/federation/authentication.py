@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import BoundedSemaphore
 
 from sydent_py.clock import Clock
 from sydent_py.errors import Forbidden
 from sydent_py.federation import x_matrix
-from sydent_py.federation.patience import patience
+from sydent_py.federation.patience import Slots, patience
 from sydent_py.federation.server_keys import Keys, ServerKeys
 from sydent_py.federation.x_matrix import Credentials, SignedRequest
 
@@ -24,7 +23,7 @@ class AuthenticateHomeserver:
     own_names: tuple[str, ...]
     spend: Callable[[str, str], None]
     clock: Clock
-    slots: BoundedSemaphore
+    slots: Slots
 
     def __call__(self, request: SignedRequest, network: str) -> Credentials:
         """What a homeserver has signed ``request`` with, which came from ``network``.
@@ -43,6 +42,6 @@ class AuthenticateHomeserver:
         keys = self.server_keys.remembered(origin, [each.key_id for each in credentials])
         if keys is None:
             self.spend("server_keys_per_network", network)
-            with patience(origin, self.clock, self.slots):
+            with patience(origin, network, self.clock, self.slots):
                 keys = self.server_keys.fetch(origin)
         return keys

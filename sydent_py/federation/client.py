@@ -23,6 +23,8 @@ from sydent_py.strict_json import parse_object
 log = structlog.get_logger(__name__)
 
 TIMEOUT_S = 10.0
+# Nobody waits for it, and a homeserver joins rooms on other homeservers before it answers.
+ONBIND_TIMEOUT_S = 40.0
 # Common web servers refuse a request line of more than 8 KiB, so no homeserver issues a longer token.
 MAX_TOKEN_BYTES = 7 * 1024
 
@@ -58,6 +60,7 @@ class Homeservers:
     signer: Signer
     allowed: frozenset[str] = frozenset()
     timeout_s: float = TIMEOUT_S
+    onbind_timeout_s: float = ONBIND_TIMEOUT_S
 
     def userinfo(self, server: ServerName, access_token: str) -> UserId:
         """The user whom ``server`` gave the OpenID token ``access_token``.
@@ -91,7 +94,7 @@ class Homeservers:
         The specification says PUT; Synapse listens to POST. Raises ``Refused`` where asking again would not help, and
         ``RequestFailed`` where it might. Server-Server API, ``PUT /_matrix/federation/v1/3pid/onbind``.
         """
-        destinations, deadline = self._find(server)
+        destinations, deadline = self._find(server, self.onbind_timeout_s)
         response = self._notify(server, destinations, "PUT", content, deadline)
         if response.status in _NO_SUCH_METHOD or (_is_refusal(response) and _errcode(response) == "M_UNRECOGNIZED"):
             response = self._notify(server, destinations, "POST", content, deadline)
@@ -127,14 +130,14 @@ class Homeservers:
         return self.transport.request(destinations, method, ONBIND, deadline, body=body, headers=headers)
 
     def _get(self, server: ServerName, target: str) -> Response:
-        destinations, deadline = self._find(server)
+        destinations, deadline = self._find(server, self.timeout_s)
         return self.transport.get(destinations, target, deadline)
 
-    def _find(self, server: ServerName) -> tuple[list[Destination], Deadline]:
+    def _find(self, server: ServerName, timeout_s: float) -> tuple[list[Destination], Deadline]:
         """Where ``server`` is, and until when it may take to answer."""
         if self.allowed and server.text not in self.allowed:
             raise RequestFailed(Reason.BLOCKED, "not one of federation.allowed_homeservers")
-        deadline = Deadline.after(self.clock, self.timeout_s)
+        deadline = Deadline.after(self.clock, timeout_s)
         return self.discovery.destinations(server, deadline), deadline
 
 

@@ -31,7 +31,7 @@ class Invites:
         that the room's event names: homeservers try no other. An invitation whose key is gone stays where it is.
         """
         index = address_index(self.sealer, threepid)
-        invites = models.pending(db, index, self.signer.public_keys, self.clock.now_ms())
+        invites = models.pending(db, index, str(user), self.signer.public_keys, self.clock.now_ms())
         models.accept(db, [invite.token_hash for invite in invites], str(user))
         return [self._accepted(invite, threepid, user) for invite in invites]
 
@@ -55,6 +55,10 @@ class Invites:
             if invite is not None and UserId.parse(invite.sender).server == homeserver:
                 models.remove(db, invite.token_hash)
 
+    def is_stored(self, db: Connection, token: str) -> bool:
+        """Whether an invitation has neither ended nor been revoked."""
+        return models.get(db, hash_token(token), self.clock.now_ms()) is not None
+
     def addressed_to(self, db: Connection, threepids: Sequence[ThreePid], user: UserId) -> list[dict[str, Any]]:
         """The invitations that wait for any of ``threepids``, and those that ``user`` was told of."""
         indexes = [address_index(self.sealer, threepid) for threepid in threepids]
@@ -70,9 +74,9 @@ class Invites:
             "expires_ts": invite.expires_at_ms,
         }
 
-    def forget(self, db: Connection, user: UserId) -> int:
-        """Delete the invitations that ``user`` sent or was told of: how many."""
-        return models.remove_of(db, str(user))
+    def forget(self, db: Connection, threepids: Sequence[ThreePid], user: UserId) -> int:
+        """Delete the invitations to any of ``threepids``, and those that ``user`` sent or was told of: how many."""
+        return models.remove_of(db, [address_index(self.sealer, threepid) for threepid in threepids], str(user))
 
     def forget_expired(self, db: Connection) -> None:
         """Delete the invitations that have ended."""

@@ -9,6 +9,7 @@ from sydent_py.database import Database
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.invites import models
 from sydent_py.invites.opt_out import OptOuts
+from sydent_py.invites.store import Blocked
 from sydent_py.messaging.email import Mail, Mailer
 from sydent_py.messaging.names import neutral
 from sydent_py.messaging.templates import Templates
@@ -26,6 +27,7 @@ class SendInviteMail:
 
     database: Database
     opt_outs: OptOuts
+    blocked: Blocked
     sealer: Sealer
     clock: Clock
     mailer: Mailer
@@ -41,7 +43,7 @@ class SendInviteMail:
             if invite is None:
                 return
             threepid = ThreePid(invite.medium, self.sealer.unseal(invite.address, "invites.address"))
-            if self.opt_outs.is_opted_out(db, threepid):
+            if self.blocked.is_recipient(threepid) or self.opt_outs.is_opted_out(db, threepid):
                 return
         send(self.mailer, self._mail(invite, threepid, content))
 

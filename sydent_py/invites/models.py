@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, insert
@@ -55,17 +55,21 @@ def get(db: Connection, token_hash: bytes, now_ms: int) -> Row[Any] | None:
     return db.execute(select(*_COLUMNS).where(Invite.token_hash == token_hash, Invite.expires_at_ms > now_ms)).one_or_none()
 
 
-def pending(db: Connection, address_index: bytes, server_keys: Collection[str], now_ms: int) -> list[Row[Any]]:
-    """The invitations to an address that nobody has accepted and that name one of ``server_keys``, oldest first."""
-    waiting = (Invite.address_index == address_index, Invite.accepted_by.is_(None), Invite.expires_at_ms > now_ms)
+def pending(db: Connection, address_index: bytes, user_id: str, server_keys: Collection[str], now_ms: int) -> list[Row[Any]]:
+    """The invitations to an address that nobody but ``user_id`` has accepted and that name one of ``server_keys``.
+
+    Oldest first. ``user_id`` is told again of what it has accepted: the homeserver may have refused, or never answered.
+    """
+    free = or_(Invite.accepted_by.is_(None), Invite.accepted_by == user_id)
+    waiting = (Invite.address_index == address_index, free, Invite.expires_at_ms > now_ms)
     statement = select(*_COLUMNS).where(*waiting, Invite.server_key.in_(server_keys))
     return list(db.execute(statement.order_by(Invite.created_at_ms)))
 
 
 def addressed_to(db: Connection, address_indexes: Collection[bytes], user_id: str, now_ms: int) -> list[Row[Any]]:
     """The invitations to any of these addresses, and those that ``user_id`` was told of, oldest first."""
-    mine = Invite.address_index.in_(address_indexes) & Invite.accepted_by.is_(None) | (Invite.accepted_by == user_id)
-    statement = select(*_COLUMNS).where(mine, Invite.expires_at_ms > now_ms)
+    theirs = or_(Invite.address_index.in_(address_indexes), Invite.accepted_by == user_id)
+    statement = select(*_COLUMNS).where(theirs, Invite.expires_at_ms > now_ms)
     return list(db.execute(statement.order_by(Invite.created_at_ms)))
 
 
@@ -91,9 +95,10 @@ def remove(db: Connection, token_hash: bytes) -> None:
     db.execute(delete(Invite).where(Invite.token_hash == token_hash))
 
 
-def remove_of(db: Connection, user_id: str) -> int:
-    """Delete the invitations that ``user_id`` sent or was told of: how many."""
-    return db.execute(delete(Invite).where((Invite.sender == user_id) | (Invite.accepted_by == user_id))).rowcount
+def remove_of(db: Connection, address_indexes: Collection[bytes], user_id: str) -> int:
+    """Delete the invitations to any of these addresses, and those that ``user_id`` sent or was told of: how many."""
+    theirs = or_(Invite.sender == user_id, Invite.accepted_by == user_id, Invite.address_index.in_(address_indexes))
+    return db.execute(delete(Invite).where(theirs)).rowcount
 
 
 def forget_expired(db: Connection, now_ms: int) -> None:

@@ -67,4 +67,5 @@ class OptOuts:
             raise NotFound("This link is not valid.") from error
 
     def _index(self, threepid: ThreePid) -> bytes:
-        return self.sealer.index("invite_opt_outs.address", threepid.medium, threepid.address)
+        mailbox = threepid.mailbox
+        return self.sealer.index("invite_opt_outs.address", mailbox.medium, mailbox.address)

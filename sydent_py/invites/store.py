@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 from unpaddedbase64 import encode_base64
 
 from sydent_py import tokens
+from sydent_py.accounts import presence
 from sydent_py.clock import Clock
 from sydent_py.database import Database
 from sydent_py.directory.lookup import Lookup
@@ -13,7 +14,6 @@ from sydent_py.directory.publish import Directory
 from sydent_py.errors import Forbidden, ThreePidInUse, Unauthorized
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.invites import models
-from sydent_py.invites.opt_out import OptOuts
 from sydent_py.outbox.outbox import Outbox
 from sydent_py.rate_limits import RateLimits
 from sydent_py.sealing import Sealer, hash_token
@@ -53,8 +53,9 @@ class Blocked:
     recipients: frozenset[str]
 
     def is_sender(self, user: UserId) -> bool:
-        """Whether ``user`` may invite nobody."""
-        return bool(self.senders & {str(user), user.server.text, user.server.host})
+        """Whether ``user`` may invite nobody, however its homeserver spells its own name."""
+        localpart, _, server = str(user).partition(":")
+        return bool(self.senders & {f"{localpart}:{server.lower()}", server.lower(), user.server.host.lower()})
 
     def is_recipient(self, threepid: ThreePid) -> bool:
         """Whether mail to ``threepid`` is not wanted."""
@@ -69,7 +70,6 @@ class StoreInvite:
     directory: Directory
     lookup: Lookup
     outbox: Outbox
-    opt_outs: OptOuts
     signer: Signer
     sealer: Sealer
     rate_limits: RateLimits
@@ -88,26 +88,34 @@ class StoreInvite:
         if self.blocked.is_sender(account):
             raise Forbidden("This server takes no invitations from your account.")
         self.lookup.charge(account, 1)
+        with self.database.autocommit() as db:
+            self._refuse_bound(db, invitation.threepid)
         self._spend_budgets(account, invitation)
         token, key = tokens.new_token(), EphemeralKey.new()
         with self.database.begin() as db:
+            presence.require(db, account)
             self.directory.lock(db, invitation.threepid)
-            owner = self.directory.find(db, invitation.threepid)
-            if owner is not None:
-                raise ThreePidInUse(mxid=owner)
+            self._refuse_bound(db, invitation.threepid)
             self._store(db, invitation, token, key)
-            if not self._is_unwanted(db, invitation.threepid):
-                self._queue_mail(db, account, invitation, token, key)
+            # Also where the recipient wants none: whether it is sent must not show here, and is decided when it would be.
+            self._queue_mail(db, account, invitation, token, key)
         return StoredInvite(
             token, self.signer.public_keys[0], encode_base64(key.public_key), redact(invitation.threepid.address)
         )
 
+    def _refuse_bound(self, db: Connection, threepid: ThreePid) -> None:
+        owner = self.directory.find(db, threepid)
+        if owner is not None:
+            raise ThreePidInUse(mxid=owner)
+
     def _spend_budgets(self, account: UserId, invitation: Invitation) -> None:
         """From the sender's to the recipient's, so that a refused sender uses up nobody else's."""
+        homeserver = account.server.host.lower()
         self.rate_limits.spend("invite_per_sender", str(account))
-        self.rate_limits.spend("invite_per_homeserver", account.server.host.lower())
-        self.rate_limits.spend("invite_per_room", invitation.room_id)
-        self.rate_limits.spend("invite_per_recipient", str(invitation.threepid))
+        self.rate_limits.spend("invite_per_homeserver", homeserver)
+        # Of each homeserver its own, because nobody here knows who is in the room.
+        self.rate_limits.spend("invite_per_room", f"{homeserver} {invitation.room_id}")
+        self.rate_limits.spend("invite_per_recipient", str(invitation.threepid.mailbox))
         self.rate_limits.spend("invite_overall")
 
     def _store(self, db: Connection, invitation: Invitation, token: str, key: EphemeralKey) -> None:
@@ -126,9 +134,6 @@ class StoreInvite:
             created_at_ms=now_ms,
             expires_at_ms=now_ms + self.lifetime_ms,
         )
-
-    def _is_unwanted(self, db: Connection, threepid: ThreePid) -> bool:
-        return self.blocked.is_recipient(threepid) or self.opt_outs.is_opted_out(db, threepid)
 
     def _queue_mail(self, db: Connection, account: UserId, invitation: Invitation, token: str, key: EphemeralKey) -> None:
         """The private key is nowhere else, and gone with the mail."""

@@ -1,13 +1,14 @@
 """Delivering what the outbox holds, until it has arrived or nobody will ever take it."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from sydent_py.clock import Clock
+from sydent_py.clock import Clock, Deadline
 from sydent_py.database import Database
 from sydent_py.outbox import models
 from sydent_py.outbox.outbox import Kind
@@ -18,7 +19,7 @@ FIRST_RETRY_MS = 2_000
 LAST_RETRY_MS = 3_600_000
 THREADS = 8
 # Longer than any mail server or homeserver is waited for.
-CLAIM_MS = 45_000
+CLAIM_MS = 60_000
 
 log = structlog.get_logger(__name__)
 
@@ -54,21 +55,24 @@ class Deliver:
     database: Database
     sealer: Sealer
     clock: Clock
-    _pool: ThreadPoolExecutor = field(init=False, default_factory=lambda: ThreadPoolExecutor(THREADS, "deliver"))
-    _running: dict[str, Future[None]] = field(init=False, default_factory=dict)
+    _running: dict[str, Thread] = field(init=False, default_factory=dict)
 
     def __call__(self) -> None:
         """Start on what is due, as far as threads are free; never waits for a delivery."""
-        for destination in [name for name, delivery in self._running.items() if delivery.done()]:
-            self._running.pop(destination).result()
+        for destination in [name for name, thread in self._running.items() if not thread.is_alive()]:
+            del self._running[destination]
         free = THREADS - len(self._running)
         if free > 0:
             for message in self._claim(free):
-                self._running[message.destination] = self._pool.submit(self._deliver, message)
+                # A daemon, because a process that stops does not wait for a server that hangs.
+                self._running[message.destination] = Thread(target=self._run, args=(message,), name=self.kind, daemon=True)
+                self._running[message.destination].start()
 
-    def wait(self) -> None:
-        """Wait for the deliveries that are under way."""
-        wait(self._running.values())
+    def finish(self, within_s: float) -> None:
+        """Wait for the deliveries that are under way, but not for longer; what is abandoned is delivered again."""
+        deadline = Deadline.after(self.clock, within_s)
+        for thread in self._running.values():
+            thread.join(deadline.remaining_s())
 
     def _claim(self, limit: int) -> list[Any]:
         now_ms = self.clock.now_ms()
@@ -78,6 +82,13 @@ class Deliver:
         with self.database.begin() as db:
             messages = models.due(db, self.kind, now_ms, busy=list(self._running), limit=limit)
             return [message for message in messages if models.claim(db, message.id, message.due_at_ms, now_ms + CLAIM_MS)]
+
+    def _run(self, message: Any) -> None:
+        try:
+            self._deliver(message)
+        except SQLAlchemyError as error:
+            # How it went could not be noted: it is delivered again.
+            log.error("outbox.not_noted", kind=self.kind, error=type(error).__name__)  # noqa: TRY400 - values may be in it
 
     def _deliver(self, message: Any) -> None:
         try:

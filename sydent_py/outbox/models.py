@@ -41,7 +41,9 @@ def is_any_due(db: Connection, kind: str, now_ms: int) -> bool:
 def due(db: Connection, kind: str, now_ms: int, *, busy: Collection[str], limit: int) -> list[Row[Any]]:
     """The oldest due message to each destination that is not ``busy``, for at most ``limit`` destinations."""
     waiting = select(func.min(Message.id)).where(Message.kind == kind, Message.due_at_ms <= now_ms)
-    oldest = waiting.where(Message.destination.not_in(busy)).group_by(Message.destination).limit(limit)
+    by_destination = waiting.where(Message.destination.not_in(busy)).group_by(Message.destination)
+    # What has waited longest comes first, so that nobody gets ahead by the names of their destinations.
+    oldest = by_destination.order_by(func.min(Message.due_at_ms), func.min(Message.id)).limit(limit)
     return list(db.execute(select(*Message.__table__.columns).where(Message.id.in_(oldest)).order_by(Message.id)))
 
 
@@ -67,11 +69,6 @@ def remove(db: Connection, message_id: int) -> None:
     db.execute(delete(Message).where(Message.id == message_id))
 
 
-def remove_of(db: Connection, user_id: str) -> int:
-    """Delete every message that ``user_id`` caused: how many."""
-    return db.execute(delete(Message).where(Message.user_id == user_id)).rowcount
-
-
-def count(db: Connection) -> int:
-    """How many messages wait."""
-    return int(db.execute(select(func.count()).select_from(Message)).scalar_one())
+def remove_of(db: Connection, user_id: str) -> None:
+    """Delete every message that ``user_id`` caused."""
+    db.execute(delete(Message).where(Message.user_id == user_id))

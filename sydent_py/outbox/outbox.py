@@ -36,6 +36,6 @@ class Outbox:
             now_ms=self.clock.now_ms(),
         )
 
-    def forget(self, db: Connection, user: UserId) -> int:
-        """Delete what waits on behalf of ``user``: how many messages."""
-        return models.remove_of(db, str(user))
+    def forget(self, db: Connection, user: UserId) -> None:
+        """Delete what waits on behalf of ``user``."""
+        models.remove_of(db, str(user))

@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from sqlalchemy import Connection
 
 from sydent_py import tokens
+from sydent_py.accounts import presence
 from sydent_py.database import Database
 from sydent_py.errors import InvalidParam
 from sydent_py.identifiers import ThreePid, UserId
@@ -73,6 +74,7 @@ class RequestEmailToken:
         now_ms = self.sessions.clock.now_ms()
         until_ms = now_ms + CLAIM_MS
         with self.database.begin() as db:
+            presence.require(db, account)
             sid = models.open_session(
                 db,
                 sid=tokens.new_sid(),

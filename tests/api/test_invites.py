@@ -138,10 +138,25 @@ def test_invitations_are_limited(launch: Launch, budget: str, other: dict) -> No
     assert refusal(api.store_invite(token, **other)) == (429, "M_LIMIT_EXCEEDED")
 
 
-@pytest.mark.parametrize("blocked", ["@alice:hs.test", "hs.test"])
-def test_a_blocked_sender_invites_nobody(launch: Launch, blocked: str) -> None:
+@pytest.mark.parametrize("blocked", ["@alice:hs.test", "hs.test", "HS.test", "@alice:Hs.Test"])
+@pytest.mark.parametrize("user", ["@alice:hs.test", "@alice:HS.TEST"])
+def test_a_blocked_sender_invites_nobody(launch: Launch, blocked: str, user: str) -> None:
     api = launch(invites={"blocked_senders": [blocked]})
-    assert refusal(api.store_invite(api.register())) == (403, "M_FORBIDDEN")
+    assert refusal(api.store_invite(api.register(user), sender=user)) == (403, "M_FORBIDDEN")
+
+
+def test_the_budget_of_a_room_is_used_up_by_no_other_homeserver(launch: Launch) -> None:
+    api = launch(limits={"invite_per_room": "1/day"})
+    api.invited(api.register("@evil:evil.test"), "x@example.org", sender="@evil:evil.test")
+    assert api.store_invite(api.register()).status_code == 200
+
+
+def test_a_refused_invitation_of_a_bound_address_uses_up_no_budget_of_the_room(launch: Launch) -> None:
+    api = launch(limits={"invite_per_room": "1/day"})
+    api.bound("bound@example.org", BOB)
+    token = api.register()
+    assert refusal(api.store_invite(token, "bound@example.org")) == (400, "M_THREEPID_IN_USE")
+    assert api.store_invite(token).status_code == 200
 
 
 @pytest.mark.parametrize("blocked", ["bob@example.org", "example.org"])
@@ -162,6 +177,16 @@ def test_who_opted_out_gets_no_mail_and_the_sender_does_not_learn_it(api: Driver
     assert len(api.mailbox.mails) == 1
     key = invite["public_keys"][1]["public_key"]
     assert api.get("/pubkey/ephemeral/isvalid", public_key=key).get_json() == {"valid": True}
+
+
+def test_an_opt_out_is_for_the_whole_mailbox(api: Driver) -> None:
+    token = api.register()
+    api.invited(token, "bob+matrix@example.org")
+    link = api.mailbox.newest.headers["List-Unsubscribe"].strip("<>").removeprefix("https://id.test")
+    api.request("POST", link, data={"List-Unsubscribe": "One-Click"})
+    for address in ("bob@example.org", "bob+other@example.org", "bob+matrix@example.org"):
+        api.invited(token, address)
+    assert len(api.mailbox.mails) == 1
 
 
 def test_who_opts_out_before_the_mail_is_sent_gets_none(api: Driver) -> None:
@@ -278,6 +303,33 @@ def test_a_refusal_is_final(api: Driver) -> None:
     api.clock.advance(DAY_S)
     api.deliver()
     assert len(api.homeservers.onbinds) == 1
+
+
+def test_binding_again_tells_a_homeserver_that_had_refused(api: Driver) -> None:
+    invite = api.invited(api.register())
+    api.homeservers.refusing["other.test"] = (404, "M_NOT_FOUND")
+    bind_bob(api)
+    api.homeservers.refusing.clear()
+    api.clock.advance(60)
+    bind_bob(api, secret="again")
+    assert invites_told(api) == [invite["token"]] * 2
+
+
+def test_a_binding_that_is_gone_is_not_told_any_more(api: Driver) -> None:
+    token = api.register(BOB)
+    api.bind(token, api.validate(token, "bob@example.org"), BOB)
+    api.signed_unbind("bob@example.org", BOB, "other.test")
+    api.deliver()
+    assert api.homeservers.onbinds == []
+
+
+def test_an_invitation_revoked_before_the_homeserver_is_told_is_left_out(api: Driver) -> None:
+    invite = api.invited(api.register())
+    token = api.register(BOB)
+    api.bind(token, api.validate(token, "bob@example.org"), BOB)
+    api.signed_post("hs.test", REVOKE, {"token": invite["token"]})
+    api.deliver()
+    assert [content["invites"] for _, content in api.homeservers.onbinds] == [[]]
 
 
 def test_a_homeserver_that_is_down_delays_no_other(api: Driver) -> None:

@@ -164,11 +164,23 @@ def test_a_homeserver_whose_keys_cannot_be_had_may_try_again(api: Driver) -> Non
     assert api.lookup(token, "alice@example.org") == {}
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'{"mxid": 1e400}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"mxid": 1e400}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 10_000])
 def test_a_signed_request_without_a_json_object_is_refused(api: Driver, data: bytes) -> None:
     header = api.homeservers.sign("hs.test", "POST", UNBIND, {}, "id.test")
     status, _ = refusal(api.request("POST", UNBIND, data=data, headers={"Authorization": header}))
     assert status == 400
+
+
+def test_a_signed_request_is_small(api: Driver) -> None:
+    body = {"mxid": "@alice:hs.test", "threepid": {"medium": "email", "address": "a"}, "more": "x" * 70_000}
+    assert refusal(api.signed_post("hs.test", UNBIND, body)) == (413, "M_TOO_LARGE")
+
+
+def test_the_scheme_may_be_followed_by_a_tab(api: Driver) -> None:
+    token, _ = api.bound()
+    header = api.homeservers.sign("hs.test", "POST", UNBIND, body(), "id.test").replace("X-Matrix ", "x-matrix\t")
+    assert api.request("POST", UNBIND, data=json.dumps(body()), headers={"Authorization": header}).status_code == 200
+    assert api.lookup(token, "alice@example.org") == {}
 
 
 def test_a_signature_opens_no_endpoint_that_is_for_accounts(api: Driver) -> None:

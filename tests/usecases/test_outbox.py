@@ -42,7 +42,7 @@ def worker(api: Driver, receiver: Any) -> Deliver:
 
 def run(delivery: Deliver) -> None:
     delivery()
-    delivery.wait()
+    delivery.finish(10)
 
 
 def waiting(api: Driver) -> int:
@@ -84,7 +84,7 @@ def test_two_workers_do_not_deliver_a_message_at_once(api: Driver) -> None:
     run(second)
     assert receiver.messages == []
     leave.set()
-    first.wait()
+    first.finish(10)
     assert receiver.messages == ["one"]
 
 
@@ -119,7 +119,7 @@ def test_a_hanging_destination_takes_one_thread_however_much_waits_for_it(api: D
         threading.Event().wait(0.05)
     assert receiver.messages == ["prompt"]
     leave.set()
-    delivery.wait()
+    delivery.finish(10)
 
 
 def test_a_destination_that_is_down_is_asked_for_one_message_and_not_for_all(api: Driver) -> None:
@@ -142,6 +142,16 @@ def test_a_destination_that_is_down_is_asked_for_one_message_and_not_for_all(api
     for _ in range(10):
         run(delivery)
     assert sorted(receiver.messages) == sorted(str(number) for number in range(10))
+
+
+def test_what_waits_longest_goes_first_whatever_its_destination_is_called(api: Driver) -> None:
+    receiver = Receiver()
+    put(api, "first", "zzz.test")
+    api.clock.advance(1)
+    for number in range(20):
+        put(api, "later", f"a{number}.test")
+    run(worker(api, receiver))
+    assert "first" in receiver.messages
 
 
 def test_a_message_that_fails_does_not_hold_up_the_next(api: Driver) -> None:

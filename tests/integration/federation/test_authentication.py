@@ -3,7 +3,6 @@
 import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
-from threading import BoundedSemaphore
 
 import pytest
 from signedjson.key import generate_signing_key
@@ -12,6 +11,7 @@ from sydent_py.clock import SystemClock
 from sydent_py.errors import Forbidden, Unknown
 from sydent_py.federation.authentication import AuthenticateHomeserver
 from sydent_py.federation.client import build
+from sydent_py.federation.patience import Slots
 from sydent_py.federation.server_keys import ServerKeys
 from sydent_py.federation.x_matrix import SignedRequest
 from sydent_py.settings import Federation
@@ -35,7 +35,7 @@ def authenticate(ca_file: Path) -> AuthenticateHomeserver:
     signer = Signer("id.test", (generate_signing_key("0"),))
     homeservers = build(Federation(ca_file=ca_file, allow_networks=networks), clock, signer)
     return AuthenticateHomeserver(
-        ServerKeys(homeservers, clock), ("id.test",), lambda _budget, _subject: None, clock, BoundedSemaphore(1)
+        ServerKeys(homeservers, clock), ("id.test",), lambda _budget, _subject: None, clock, Slots(2)
     )
 
 

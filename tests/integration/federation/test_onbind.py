@@ -112,7 +112,7 @@ def test_one_that_is_long_in_looking_for_our_keys_gets_it_unsigned(homeservers: 
         (hang if "Authorization" in handler.headers else OK)(handler)
 
     dialect(local, put=look_for_keys, post=OK)
-    impatient = Homeservers(SystemClock(), homeservers.transport, homeservers.discovery, SIGNER, timeout_s=1)
+    impatient = Homeservers(SystemClock(), homeservers.transport, homeservers.discovery, SIGNER, onbind_timeout_s=1)
     tell(impatient, local)
     assert attempts(local) == [("PUT", True), ("PUT", False)]
 
@@ -194,7 +194,7 @@ def test_a_broken_homeserver_is_a_failure(
 @pytest.mark.parametrize("route", [hang, drip(b"HTTP/1.1 200 OK\r\nA: ")], ids=["silent", "dripping"])
 def test_a_hanging_homeserver_is_a_failure_in_time(homeservers: Homeservers, local: FakeHomeserver, route: Route) -> None:
     dialect(local, put=route, post=OK)
-    impatient = Homeservers(SystemClock(), homeservers.transport, homeservers.discovery, SIGNER, timeout_s=0.6)
+    impatient = Homeservers(SystemClock(), homeservers.transport, homeservers.discovery, SIGNER, onbind_timeout_s=0.6)
     started_s = time.monotonic()
     assert failure(impatient, local) == Reason.TIMEOUT
     assert time.monotonic() - started_s < 3

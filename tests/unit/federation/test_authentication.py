@@ -1,13 +1,12 @@
 """Which homeserver sent a request, and what it costs to find out."""
 
-from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
 
 from sydent_py.errors import Forbidden, LimitExceeded, MatrixError, Unknown
 from sydent_py.federation.authentication import AuthenticateHomeserver
-from sydent_py.federation.patience import patience
+from sydent_py.federation.patience import Slots, patience
 from sydent_py.federation.server_keys import ASK_AGAIN_S, ServerKeys
 from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.federation.x_matrix import SignedRequest
@@ -26,7 +25,7 @@ class Server:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.homeservers = FakeHomeservers(self.clock)
-        self.slots = BoundedSemaphore(1)
+        self.slots = Slots(2)
         self.spent: list[tuple[str, str]] = []
         self.budget = 1000
         self.authenticate = AuthenticateHomeserver(
@@ -169,11 +168,12 @@ def test_who_used_up_the_budget_makes_us_ask_nobody_and_known_keys_stay_free(ser
 
 def test_where_too_many_wait_already_only_known_keys_are_verified(server: Server) -> None:
     server.receive(server.sign())
-    with server.slots:
-        assert server.receive(server.sign()) == "hs.test"
-        with pytest.raises(LimitExceeded) as refusal:
-            server.receive(server.sign("other.test"))
-        assert refusal.value.retry_after_ms == 2000
+    assert server.slots.take("elsewhere", 0)
+    assert server.receive(server.sign()) == "hs.test"
+    with pytest.raises(LimitExceeded) as refusal:
+        server.receive(server.sign("other.test"))
+    assert refusal.value.retry_after_ms == 2000
+    server.slots.give_back("elsewhere")
     assert server.receive(server.sign("other.test")) == "other.test"
 
 
@@ -181,23 +181,31 @@ class TestPatience:
     @pytest.mark.parametrize(("took_s", "told_after_s"), [(0, 1), (0.3, 1), (1, 1), (1.001, 11), (10.9, 11), (11.2, 12)])
     @pytest.mark.parametrize("reason", [Reason.BLOCKED, Reason.TIMEOUT])
     def test_a_failure_is_told_at_two_moments_and_no_other(self, took_s: float, told_after_s: float, reason: Reason) -> None:
-        clock, slots = FakeClock(), BoundedSemaphore(1)
+        clock, slots = FakeClock(), Slots(2)
         with pytest.raises(Unknown):
             fail(RequestFailed(reason), took_s, clock, slots)
         assert clock.monotonic_s() == pytest.approx(told_after_s)
-        assert slots.acquire(timeout=0)
+        assert slots.take(NETWORK, 0)
 
     @pytest.mark.parametrize("error", [Forbidden(), RuntimeError()])
     def test_what_is_no_failure_to_ask_passes_at_once(self, error: Exception) -> None:
-        clock, slots = FakeClock(), BoundedSemaphore(1)
+        clock, slots = FakeClock(), Slots(2)
         with pytest.raises((MatrixError, RuntimeError)) as passed:
             fail(error, 0.3, clock, slots)
         assert passed.value is error
         assert clock.slept_s == []
-        assert slots.acquire(timeout=0)
+        assert slots.take(NETWORK, 0)
 
 
-def fail(error: Exception, after_s: float, clock: FakeClock, slots: BoundedSemaphore) -> None:
-    with patience(ServerName.parse("hs.test"), clock, slots):
+def fail(error: Exception, after_s: float, clock: FakeClock, slots: Slots) -> None:
+    with patience(ServerName.parse("hs.test"), NETWORK, clock, slots):
         clock.advance(after_s)
         raise error
+
+
+def test_one_network_takes_half_of_the_slots_and_leaves_the_rest() -> None:
+    slots = Slots(8)
+    assert [slots.take("one", 0) for _ in range(4)] == [True, True, False, False]
+    assert [slots.take("another", 0), slots.take("a third", 0), slots.take("a fourth", 0)] == [True, True, False]
+    slots.give_back("one")
+    assert [slots.take("one", 0), slots.take("another", 0)] == [True, False]
