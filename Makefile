@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 STAMP := $(VENV)/.installed
+SYNAPSE_VENV := .venv-synapse
+SYNAPSE_STAMP := $(SYNAPSE_VENV)/.installed
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
@@ -21,13 +23,19 @@ $(STAMP): pyproject.toml uv.lock
 		{ echo "sydent-py needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
+	$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python
 	@touch $(STAMP)
+
+# A homeserver to test against, beside the server and not in one environment with it.
+$(SYNAPSE_STAMP): tests/synapse/requirements.txt | $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SYNAPSE_VENV)
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(SYNAPSE_VENV)/bin/python $<
+	@touch $@
 
 serve: setup ## Run the server on its embedded defaults: http://127.0.0.1:8090
 	$(BIN)/sydent-py serve
 
-test: setup ## Run every test, on SQLite and on a real PostgreSQL
+test: setup $(SYNAPSE_STAMP) ## Run every test, on SQLite and on a real PostgreSQL, and with real homeservers
 	$(BIN)/pytest
 
 check: setup lint types contracts test ## Everything CI checks
@@ -50,4 +58,4 @@ bench: setup ## Measure lookups and accounts at 1,000,000 bindings, beside a raw
 	$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) $(SYNAPSE_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

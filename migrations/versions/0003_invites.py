@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("expires_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("accepted_by", sa.Text(), nullable=True),
+        sa.Column("told_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_invites")),
     )
     op.create_table(

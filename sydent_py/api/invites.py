@@ -87,15 +87,13 @@ def store_invite() -> dict[str, Any]:
 @account
 def sign() -> dict[str, Any]:
     """``POST /sign-ed25519``"""
-    return _sign(parse(SignBody))
+    body = parse(SignBody)
+    return services().invites.sign(UserId.parse(body.mxid), body.token, body.private_key)
 
 
 @bp.post(INVITE_SIGNING_PATH)
 @public
 def sign_by_link() -> dict[str, Any]:
     """The ``signurl`` of an invitation's mail, which client SDKs follow with a POST that has no body and no token."""
-    return _sign(query(SignBody))
-
-
-def _sign(body: SignBody) -> dict[str, Any]:
-    return services().invites.sign(UserId.parse(body.mxid), body.token, body.private_key)
+    body = query(SignBody)
+    return services().invites.sign.follow(UserId.parse(body.mxid), body.token, body.private_key)

@@ -7,15 +7,12 @@ from sqlalchemy import Connection
 
 from sydent_py.accounts import presence
 from sydent_py.bindings.associations import Associations
-from sydent_py.database import Database, chunks
+from sydent_py.database import Database
 from sydent_py.errors import Unauthorized
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.invites.invites import Invites
 from sydent_py.outbox.outbox import Outbox
 from sydent_py.validation.sessions import Sessions
-
-# A homeserver acts on them one after the other, and answers after the last.
-INVITES_PER_NOTIFICATION = 10
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Bind:
 
         Server-Server API, ``PUT /3pid/onbind``, which is also sent when nobody had invited the address.
         """
-        invites = self.invites.accept(db, threepid, account)
-        for some in chunks(invites, INVITES_PER_NOTIFICATION) if invites else [[]]:
-            content = {**association, "invites": some}
+        # One for each: a homeserver refuses all when one fails, and one that is sent again would undo how its user has answered.
+        for invites in [[invite] for invite in self.invites.accept(db, threepid, account)] or [[]]:
+            content = {**association, "invites": invites}
             self.outbox.put(db, "onbind", content, destination=str(account.server), user=account)

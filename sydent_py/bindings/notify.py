@@ -16,7 +16,7 @@ from sydent_py.outbox.deliver import TryLater, Undeliverable
 class Homeservers(Protocol):
     """Whom to tell."""
 
-    def onbind(self, server: ServerName, content: Mapping[str, Any]) -> None:
+    def onbind(self, server: ServerName, content: Mapping[str, Any], *, signed: bool) -> None:
         """Notify ``server``; ``Refused`` for good, or ``RequestFailed``."""
 
 
@@ -29,7 +29,7 @@ class NotifyHomeserver:
     invites: Invites
     homeservers: Homeservers
 
-    def __call__(self, content: dict[str, Any], destination: str) -> None:
+    def __call__(self, content: dict[str, Any], destination: str, attempts: int) -> None:
         """Notify ``destination`` of what is still true: of no binding that is gone, and of no invitation that was revoked.
 
         Raises ``TryLater`` or ``Undeliverable``.
@@ -40,9 +40,13 @@ class NotifyHomeserver:
                 return
             content["invites"] = [each for each in content["invites"] if self.invites.is_stored(db, each["token"])]
         try:
-            self.homeservers.onbind(ServerName.parse(destination), content)
+            # A homeserver that takes too long may be looking for our keys in vain: the next time it gets it unsigned.
+            self.homeservers.onbind(ServerName.parse(destination), content, signed=attempts % 2 == 0)
         except Refused as refusal:
             raise Undeliverable(str(refusal)) from refusal
         except RequestFailed as failure:
-            # An answer that is an error may be about one invitation; anything else is about the whole homeserver.
-            raise TryLater(str(failure.reason), unreachable=failure.reason is not Reason.STATUS) from failure
+            # An error, or an answer that is late, may be about one invitation; anything else is about the whole homeserver.
+            unreachable = failure.reason not in {Reason.STATUS, Reason.TIMEOUT}
+            raise TryLater(str(failure.reason), unreachable=unreachable) from failure
+        with self.database.begin() as db:
+            self.invites.note_told(db, [each["token"] for each in content["invites"]])

@@ -82,7 +82,7 @@ class SendRemovalMail:
     templates: Templates
     server_name: str
 
-    def __call__(self, content: dict[str, Any], _destination: str) -> None:
+    def __call__(self, content: dict[str, Any], _destination: str, _attempts: int) -> None:
         """Send one mail; ``TryLater`` or ``Undeliverable``."""
         removal = Removal(ThreePid(EMAIL, content["address"]), content["user_id"], content["ts"])
         mail = self.templates.render(

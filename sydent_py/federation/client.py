@@ -23,8 +23,8 @@ from sydent_py.strict_json import parse_object
 log = structlog.get_logger(__name__)
 
 TIMEOUT_S = 10.0
-# Nobody waits for it, and a homeserver joins rooms on other homeservers before it answers.
-ONBIND_TIMEOUT_S = 40.0
+# Nobody waits for it, and a homeserver asks that of the inviter, for which Synapse takes up to a minute, before it answers.
+ONBIND_TIMEOUT_S = 75.0
 # Common web servers refuse a request line of more than 8 KiB, so no homeserver issues a longer token.
 MAX_TOKEN_BYTES = 7 * 1024
 
@@ -88,16 +88,16 @@ class Homeservers:
         """
         return _object(self._get(server, SERVER_KEYS))
 
-    def onbind(self, server: ServerName, content: Mapping[str, Any]) -> None:
+    def onbind(self, server: ServerName, content: Mapping[str, Any], *, signed: bool) -> None:
         """Tell ``server`` that one of its users has bound an address, and which invitations wait for it.
 
-        The specification says PUT; Synapse listens to POST. Raises ``Refused`` where asking again would not help, and
+        The specification says PUT; Synapse listens to POST. A homeserver that cannot verify us (401) gets it unsigned. Raises ``Refused`` where asking again would not help, and
         ``RequestFailed`` where it might. Server-Server API, ``PUT /_matrix/federation/v1/3pid/onbind``.
         """
         destinations, deadline = self._find(server, self.onbind_timeout_s)
-        response = self._notify(server, destinations, "PUT", content, deadline)
+        response = self._notify(server, destinations, "PUT", content, deadline, signed=signed)
         if response.status in _NO_SUCH_METHOD or (_is_refusal(response) and _errcode(response) == "M_UNRECOGNIZED"):
-            response = self._notify(server, destinations, "POST", content, deadline)
+            response = self._notify(server, destinations, "POST", content, deadline, signed=signed)
         if _is_refusal(response):
             raise Refused(response.status, _errcode(response))
         if not _is_success(response):
@@ -110,23 +110,20 @@ class Homeservers:
         method: str,
         content: Mapping[str, Any],
         deadline: Deadline,
+        *,
+        signed: bool,
     ) -> Response:
-        """The answer to the signed notification, or to an unsigned one where our signature gets in the way.
+        """The answer to the notification, whose signature is left away where it gets in the way.
 
-        A homeserver that cannot reach our keys says 401, or takes longer to find that out than we wait: so the unsigned
-        notification gets half of the time.
+        Not after a timeout: a homeserver that acts on it twice may set back a user who has answered in between.
         """
         body, headers = encode_canonical_json(content), {"Content-Type": "application/json"}
-        signature = authorization(self.signer, method=method, uri=ONBIND, destination=server.text, content=content)
-        half = Deadline.after(self.clock, deadline.remaining_s() / 2)
-        try:
-            signed = {**headers, "Authorization": signature}
-            response = self.transport.request(destinations, method, ONBIND, half, body=body, headers=signed)
+        if signed:
+            signature = authorization(self.signer, method=method, uri=ONBIND, destination=server.text, content=content)
+            headers_signed = {**headers, "Authorization": signature}
+            response = self.transport.request(destinations, method, ONBIND, deadline, body=body, headers=headers_signed)
             if response.status != _UNAUTHORIZED:
                 return response
-        except RequestFailed as failure:
-            if failure.reason is not Reason.TIMEOUT:
-                raise
         return self.transport.request(destinations, method, ONBIND, deadline, body=body, headers=headers)
 
     def _get(self, server: ServerName, target: str) -> Response:

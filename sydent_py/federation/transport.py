@@ -25,6 +25,8 @@ MAX_BODY_BYTES = 50 * 1024
 # Status line, headers, chunk sizes and body together.
 MAX_RECEIVED_BYTES = MAX_BODY_BYTES + 64 * 1024
 MAX_ADDRESSES = 4
+# However long an answer may take, a server that is there takes a connection in this time.
+CONNECT_TIMEOUT_S = 10.0
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -131,11 +133,13 @@ class Transport:
         """The first connection that can be had; each destination gets its share of the time left."""
         failure = RequestFailed(Reason.UNREACHABLE, "no destination")
         for left, destination in _countdown(destinations):
-            share = Deadline.after(deadline.clock, _remaining_s(deadline) / left)
+            share = Deadline.after(deadline.clock, min(CONNECT_TIMEOUT_S, _remaining_s(deadline)) / left)
             try:
                 return destination, self._open(destination, share)
             except RequestFailed as error:
                 failure = error
+        if failure.reason is Reason.TIMEOUT and deadline.remaining_s() > 0:
+            raise RequestFailed(Reason.UNREACHABLE, "no connection in time")
         raise failure
 
     def _open(self, destination: Destination, deadline: Deadline) -> ssl.SSLSocket:

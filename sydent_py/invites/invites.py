@@ -48,6 +48,10 @@ class Invites:
             "signed": self.signer.sign(signed, invite.server_key),
         }
 
+    def note_told(self, db: Connection, tokens: Sequence[str]) -> None:
+        """Note that a homeserver knows of these invitations. A second notification would undo how its user has answered."""
+        models.note_told(db, [hash_token(token) for token in tokens], self.clock.now_ms())
+
     def revoke(self, homeserver: ServerName, token: str) -> None:
         """End an invitation at the wish of its sender's homeserver. One that is not there, or another's, is no error."""
         with self.database.begin() as db:

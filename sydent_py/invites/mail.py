@@ -36,7 +36,7 @@ class SendInviteMail:
     sign_url: str
     client_link: str
 
-    def __call__(self, content: dict[str, Any], _destination: str) -> None:
+    def __call__(self, content: dict[str, Any], _destination: str, _attempts: int) -> None:
         """Send one mail; ``TryLater`` or ``Undeliverable``."""
         with self.database.autocommit() as db:
             invite = models.get(db, hash_token(content["token"]), self.clock.now_ms())

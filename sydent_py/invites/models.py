@@ -14,7 +14,7 @@ class Invite(Base):
 
     Address and token are sealed, and found by their index and hash. ``server_key`` is the public key of this server that the
     room's event names, ``ephemeral_key`` the other one there; its private half is known only from the mail. ``accepted_by``
-    is who was told of it after binding the address.
+    is who has bound the address or followed the link, and ``told_at_ms`` when that had reached their homeserver.
     """
 
     __tablename__ = "invites"
@@ -31,6 +31,7 @@ class Invite(Base):
     created_at_ms: Mapped[int]
     expires_at_ms: Mapped[int] = mapped_column(index=True)
     accepted_by: Mapped[str | None] = mapped_column(index=True)
+    told_at_ms: Mapped[int | None]
 
 
 class OptOut(Base):
@@ -47,7 +48,7 @@ _COLUMNS = tuple(Invite.__table__.columns)
 
 def add(db: Connection, **values: object) -> None:
     """Store an invitation."""
-    db.execute(insert(db, Invite).values(accepted_by=None, **values))
+    db.execute(insert(db, Invite).values(accepted_by=None, told_at_ms=None, **values))
 
 
 def get(db: Connection, token_hash: bytes, now_ms: int) -> Row[Any] | None:
@@ -58,10 +59,10 @@ def get(db: Connection, token_hash: bytes, now_ms: int) -> Row[Any] | None:
 def pending(db: Connection, address_index: bytes, user_id: str, server_keys: Collection[str], now_ms: int) -> list[Row[Any]]:
     """The invitations to an address that nobody but ``user_id`` has accepted and that name one of ``server_keys``.
 
-    Oldest first. ``user_id`` is told again of what it has accepted: the homeserver may have refused, or never answered.
+    Oldest first; also those it has accepted in vain, because its homeserver refused or never answered.
     """
     free = or_(Invite.accepted_by.is_(None), Invite.accepted_by == user_id)
-    waiting = (Invite.address_index == address_index, free, Invite.expires_at_ms > now_ms)
+    waiting = (Invite.address_index == address_index, free, Invite.told_at_ms.is_(None), Invite.expires_at_ms > now_ms)
     statement = select(*_COLUMNS).where(*waiting, Invite.server_key.in_(server_keys))
     return list(db.execute(statement.order_by(Invite.created_at_ms)))
 
@@ -74,8 +75,13 @@ def addressed_to(db: Connection, address_indexes: Collection[bytes], user_id: st
 
 
 def accept(db: Connection, token_hashes: Collection[bytes], user_id: str) -> None:
-    """Note that ``user_id`` is told of these invitations, so that nobody else is."""
+    """Note that ``user_id`` accepts these invitations, so that nobody else is told of them."""
     db.execute(update(Invite).where(Invite.token_hash.in_(token_hashes)).values(accepted_by=user_id))
+
+
+def note_told(db: Connection, token_hashes: Collection[bytes], now_ms: int) -> None:
+    """Note that whoever accepted these invitations can act on them: no homeserver is told any more."""
+    db.execute(update(Invite).where(Invite.token_hash.in_(token_hashes)).values(told_at_ms=now_ms))
 
 
 def names_ephemeral_key(db: Connection, public_key: bytes, now_ms: int) -> bool:

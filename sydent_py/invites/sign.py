@@ -33,6 +33,17 @@ class SignInvite:
             raise Unrecognized("There is no such invitation, or it has ended.")
         return key.sign(self.server_name, {"mxid": str(mxid), "sender": invite.sender, "token": token})
 
+    def follow(self, mxid: UserId, token: str, private_key: str) -> dict[str, Any]:
+        """The same for a client that has followed the link of the mail, and joins with it at once.
+
+        Its homeserver is not told when the address is bound later: that would make an invited user of one who has joined.
+        """
+        signed = self(mxid, token, private_key)
+        with self.database.begin() as db:
+            models.accept(db, [hash_token(token)], str(mxid))
+            models.note_told(db, [hash_token(token)], self.clock.now_ms())
+        return signed
+
     def is_valid(self, public_key: str) -> bool:
         """Whether ``public_key`` is the ephemeral key of an invitation that lasts (``GET /pubkey/ephemeral/isvalid``)."""
         key = decode_public_key(public_key)

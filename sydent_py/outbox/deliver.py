@@ -19,7 +19,7 @@ FIRST_RETRY_MS = 2_000
 LAST_RETRY_MS = 3_600_000
 THREADS = 8
 # Longer than any mail server or homeserver is waited for.
-CLAIM_MS = 60_000
+CLAIM_MS = 90_000
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +43,8 @@ class Undeliverable(Exception):
 class Deliver:
     """Delivers the messages of one kind: to many destinations at once, to each of them one at a time.
 
+    ``send`` is given the content, the destination, and how often it was tried before.
+
     A message is deleted once ``send`` returns or raises ``Undeliverable``. Whoever starts on it puts it off first, past the
     longest ``send`` there is: two workers do not deliver it at once, and after a crash it is delivered again, which
     receivers have to bear. ``TryLater`` and what nobody foresaw is tried again after 2 s, 4 s, and so on up to an hour, until
@@ -50,7 +52,7 @@ class Deliver:
     """
 
     kind: Kind
-    send: Callable[[dict[str, Any], str], None]
+    send: Callable[[dict[str, Any], str, int], None]
     give_up_after_ms: int
     database: Database
     sealer: Sealer
@@ -93,7 +95,7 @@ class Deliver:
     def _deliver(self, message: Any) -> None:
         try:
             content = parse_object(self.sealer.unseal(message.content, "outbox.content").encode())
-            self.send(content, message.destination)
+            self.send(content, message.destination, message.attempts)
         except Undeliverable as refusal:
             log.warning("outbox.refused", kind=self.kind, destination=message.destination, reason=str(refusal))
         except TryLater as failure:
@@ -117,6 +119,6 @@ class Deliver:
             else:
                 models.postpone(db, message.id, attempts=attempts, due_at_ms=due_at_ms)
             if unreachable:
-                models.postpone_destination(db, self.kind, message.destination, due_at_ms)
+                models.postpone_destination(db, self.kind, message.destination, attempts=attempts, due_at_ms=due_at_ms)
         event = "outbox.given_up" if given_up else "outbox.postponed"
         log.warning(event, kind=self.kind, destination=message.destination, attempts=attempts, reason=reason)

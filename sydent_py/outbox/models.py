@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Index, Row, delete, func, select, update
+from sqlalchemy import Connection, Index, Row, case, delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import BIG_ID, Base, insert
@@ -39,12 +39,16 @@ def is_any_due(db: Connection, kind: str, now_ms: int) -> bool:
 
 
 def due(db: Connection, kind: str, now_ms: int, *, busy: Collection[str], limit: int) -> list[Row[Any]]:
-    """The oldest due message to each destination that is not ``busy``, for at most ``limit`` destinations."""
-    waiting = select(func.min(Message.id)).where(Message.kind == kind, Message.due_at_ms <= now_ms)
-    by_destination = waiting.where(Message.destination.not_in(busy)).group_by(Message.destination)
+    """A due message to each destination that is not ``busy``, for at most ``limit`` destinations.
+
+    Of those to one destination the one that was tried least, and then the oldest: none holds up the others by failing.
+    """
+    turn = func.row_number().over(partition_by=Message.destination, order_by=(Message.attempts, Message.id))
+    waiting = select(Message.id, turn.label("turn")).where(Message.kind == kind, Message.due_at_ms <= now_ms)
+    ranked = waiting.where(Message.destination.not_in(busy)).subquery()
+    first = select(*Message.__table__.columns).join(ranked, ranked.c.id == Message.id).where(ranked.c.turn == 1)
     # What has waited longest comes first, so that nobody gets ahead by the names of their destinations.
-    oldest = by_destination.order_by(func.min(Message.due_at_ms), func.min(Message.id)).limit(limit)
-    return list(db.execute(select(*Message.__table__.columns).where(Message.id.in_(oldest)).order_by(Message.id)))
+    return list(db.execute(first.order_by(Message.due_at_ms, Message.id).limit(limit)))
 
 
 def claim(db: Connection, message_id: int, due_at_ms: int, until_ms: int) -> bool:
@@ -58,10 +62,11 @@ def postpone(db: Connection, message_id: int, *, attempts: int, due_at_ms: int) 
     db.execute(update(Message).where(Message.id == message_id).values(attempts=attempts, due_at_ms=due_at_ms))
 
 
-def postpone_destination(db: Connection, kind: str, destination: str, due_at_ms: int) -> None:
-    """Try nothing that waits for ``destination`` before ``due_at_ms``."""
+def postpone_destination(db: Connection, kind: str, destination: str, *, attempts: int, due_at_ms: int) -> None:
+    """Try nothing that waits for ``destination`` before ``due_at_ms``: all of it has failed together."""
     waiting = (Message.kind == kind, Message.destination == destination, Message.due_at_ms < due_at_ms)
-    db.execute(update(Message).where(*waiting).values(due_at_ms=due_at_ms))
+    most = case((Message.attempts > attempts, Message.attempts), else_=attempts)
+    db.execute(update(Message).where(*waiting).values(attempts=most, due_at_ms=due_at_ms))
 
 
 def remove(db: Connection, message_id: int) -> None:

@@ -26,7 +26,8 @@ def bind_bob(api: Driver, email: str = "bob@example.org", secret: str = "bobs_se
     token = api.register(BOB)
     sid = api.validate(token, email, client_secret=secret)
     assert api.bind(token, sid, BOB, secret=secret).status_code == 200
-    api.deliver()
+    for _ in range(3):  # one for each invitation, one after the other
+        api.deliver()
 
 
 def invites_told(api: Driver) -> list[str]:
@@ -315,6 +316,31 @@ def test_binding_again_tells_a_homeserver_that_had_refused(api: Driver) -> None:
     assert invites_told(api) == [invite["token"]] * 2
 
 
+def test_no_homeserver_is_told_twice_of_what_it_has_taken(api: Driver) -> None:
+    invite = api.invited(api.register())
+    bind_bob(api)
+    bind_bob(api, secret="again")
+    assert invites_told(api) == [invite["token"]]
+
+
+def test_one_invitation_that_is_refused_holds_up_no_other(api: Driver) -> None:
+    token = api.register()
+    first, second = api.invited(token), api.invited(token, room_id="!other:hs.test")
+    bind_bob(api)
+    for _ in range(3):
+        api.deliver()
+    assert [len(content["invites"]) for _, content in api.homeservers.onbinds] == [1, 1]
+    assert sorted(invites_told(api)) == sorted([first["token"], second["token"]])
+
+
+def test_who_has_followed_the_link_is_not_invited_once_more_by_binding(api: Driver) -> None:
+    api.invited(api.register())
+    url = urlsplit(signurl_in(api.mailbox.newest.text))
+    assert api.request("POST", f"{url.path}?{url.query}&mxid=%40bob%3Aother.test").status_code == 200
+    bind_bob(api)
+    assert invites_told(api) == []
+
+
 def test_a_binding_that_is_gone_is_not_told_any_more(api: Driver) -> None:
     token = api.register(BOB)
     api.bind(token, api.validate(token, "bob@example.org"), BOB)
@@ -462,8 +488,8 @@ def test_an_invitation_is_signed_with_the_key_it_names_also_after_a_rotation(lau
     for invite in (old, new):
         assert api.get("/pubkey/isvalid", public_key=invite["public_key"]).get_json() == {"valid": True}
     bind_bob(api)
-    [(_, content)] = api.homeservers.onbinds
-    signatures = {invite["token"]: invite["signed"] for invite in content["invites"]}
+    told = [content["invites"] for _, content in api.homeservers.onbinds]
+    signatures = {invite["token"]: invite["signed"] for [invite] in told}
     for invite, key_id in ((old, "ed25519:0"), (new, "ed25519:1")):
         signed = signatures[invite["token"]]
         assert list(signed["signatures"]["id.test"]) == [key_id]

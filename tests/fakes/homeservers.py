@@ -37,7 +37,7 @@ class FakeHomeservers:
             raise Unauthorized
         return UserId.parse(access_token)
 
-    def onbind(self, server: ServerName, content: Mapping[str, Any]) -> None:
+    def onbind(self, server: ServerName, content: Mapping[str, Any], *, signed: bool) -> None:  # noqa: ARG002 - as it is asked
         self.onbinds.append((server.text, dict(content)))
         self._reach(server)
         if server.text in self.refusing:

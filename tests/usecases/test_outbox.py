@@ -21,7 +21,7 @@ class Receiver:
         self.messages: list[str] = []
         self.failure: Exception | None = None
 
-    def __call__(self, content: dict[str, Any], _destination: str) -> None:
+    def __call__(self, content: dict[str, Any], _destination: str, _attempts: int) -> None:
         if self.failure is not None:
             raise self.failure
         self.messages.append(content["message"])
@@ -72,10 +72,10 @@ def test_messages_to_one_destination_arrive_in_their_order(api: Driver) -> None:
 def test_two_workers_do_not_deliver_a_message_at_once(api: Driver) -> None:
     entered, leave, receiver = threading.Event(), threading.Event(), Receiver()
 
-    def slow(content: dict[str, Any], destination: str) -> None:
+    def slow(content: dict[str, Any], destination: str, attempts: int) -> None:
         entered.set()
         assert leave.wait(10)
-        receiver(content, destination)
+        receiver(content, destination, attempts)
 
     put(api, "one")
     first, second = worker(api, slow), worker(api, receiver)
@@ -102,10 +102,10 @@ def test_what_a_killed_worker_had_begun_is_delivered_again(api: Driver) -> None:
 def test_a_hanging_destination_takes_one_thread_however_much_waits_for_it(api: Driver) -> None:
     leave, receiver = threading.Event(), Receiver()
 
-    def send(content: dict[str, Any], destination: str) -> None:
+    def send(content: dict[str, Any], destination: str, attempts: int) -> None:
         if destination == "hanging.test":
             assert leave.wait(10)
-        receiver(content, destination)
+        receiver(content, destination, attempts)
 
     for number in range(100):
         put(api, f"hanging {number}", "hanging.test")
@@ -127,9 +127,9 @@ def test_a_destination_that_is_down_is_asked_for_one_message_and_not_for_all(api
     receiver.failure = TryLater("unreachable", unreachable=True)
     tried: list[str] = []
 
-    def send(content: dict[str, Any], destination: str) -> None:
+    def send(content: dict[str, Any], destination: str, attempts: int) -> None:
         tried.append(content["message"])
-        receiver(content, destination)
+        receiver(content, destination, attempts)
 
     for number in range(10):
         put(api, str(number))
@@ -155,7 +155,7 @@ def test_what_waits_longest_goes_first_whatever_its_destination_is_called(api: D
 
 
 def test_a_message_that_fails_does_not_hold_up_the_next(api: Driver) -> None:
-    def send(content: dict[str, Any], _destination: str) -> None:
+    def send(content: dict[str, Any], _destination: str, _attempts: int) -> None:
         if content["message"] == "bad":
             raise TryLater("503", unreachable=False)
         receiver.messages.append(content["message"])
@@ -168,6 +168,22 @@ def test_a_message_that_fails_does_not_hold_up_the_next(api: Driver) -> None:
     run(delivery)
     assert receiver.messages == ["good"]
     assert waiting(api) == 1
+
+
+def test_a_message_that_fails_again_and_again_holds_up_no_other_by_its_age(api: Driver) -> None:
+    def send(content: dict[str, Any], _destination: str, _attempts: int) -> None:
+        if content["message"] == "bad":
+            raise TryLater("503", unreachable=False)
+        receiver.messages.append(content["message"])
+
+    receiver = Receiver()
+    delivery = worker(api, send)
+    put(api, "bad")
+    run(delivery)
+    api.clock.advance(3)
+    put(api, "good")
+    run(delivery)
+    assert receiver.messages == ["good"]
 
 
 def test_what_nobody_foresaw_is_tried_again_and_names_nothing(api: Driver, capfd) -> None:
