@@ -16,8 +16,10 @@ from sydent_py.identifiers import ServerName
 
 # The specification's bound: a server that was lost to somebody else is believed for a week at most.
 MAX_LIFETIME_S = 7 * 24 * 60 * 60
-# No server is asked more often than this, whatever key ids a stranger makes up.
-ASK_AGAIN_S = 30.0
+# No server is asked more often than this, whatever key ids a stranger makes up: often enough to notice a new key at once.
+ASK_AGAIN_S = 1.0
+# Nor one that has just failed, because whoever asks would wait for it.
+ASK_AGAIN_AFTER_FAILURE_S = 15.0
 MAX_SERVERS = 1000
 MAX_KEYS = 64
 
@@ -55,7 +57,8 @@ class _Server:
 
     def was_asked(self, now_s: float) -> bool:
         """Whether it is too early to ask again."""
-        return self.asked_s is not None and now_s < self.asked_s + ASK_AGAIN_S
+        pause_s = ASK_AGAIN_S if self.failure is None else ASK_AGAIN_AFTER_FAILURE_S
+        return self.asked_s is not None and now_s < self.asked_s + pause_s
 
 
 class ServerKeys:
@@ -81,7 +84,7 @@ class ServerKeys:
         return keys if keys and known.failure is None and known.was_asked(now_s) else None
 
     def fetch(self, server: ServerName) -> Keys:
-        """The keys that ``server`` publishes now, or published at most ``ASK_AGAIN_S`` ago; ``RequestFailed``."""
+        """The keys that ``server`` publishes now, or published a moment ago; ``RequestFailed``."""
         known = self._entry(server)
         with known.lock:
             now_s = self._clock.monotonic_s()

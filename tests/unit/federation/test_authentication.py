@@ -7,7 +7,7 @@ import pytest
 from sydent_py.errors import Forbidden, LimitExceeded, MatrixError, Unknown
 from sydent_py.federation.authentication import AuthenticateHomeserver
 from sydent_py.federation.patience import Slots, patience
-from sydent_py.federation.server_keys import ASK_AGAIN_S, ServerKeys
+from sydent_py.federation.server_keys import ASK_AGAIN_AFTER_FAILURE_S, ASK_AGAIN_S, ServerKeys
 from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.federation.x_matrix import SignedRequest
 from sydent_py.identifiers import ServerName
@@ -134,7 +134,7 @@ def test_homeservers_that_cannot_be_asked_look_alike(server: Server, origin: str
             server.receive(server.sign(origin))
         answers.append((failure.value.status, failure.value.to_json()))
         assert server.clock.monotonic_s() - started_s == told_after_s
-        server.clock.advance(ASK_AGAIN_S)
+        server.clock.advance(ASK_AGAIN_AFTER_FAILURE_S)
     assert (
         answers
         == [(502, {"errcode": "M_UNKNOWN", "error": "The homeserver could not be asked. Please try again later."})] * 2

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from signedjson.key import encode_verify_key_base64, generate_signing_key, get_verify_key
 from signedjson.sign import sign_json
 
-from sydent_py.federation.server_keys import ASK_AGAIN_S, MAX_KEYS, MAX_LIFETIME_S, MAX_SERVERS, ServerKeys, read_keys
+from sydent_py.federation.server_keys import (
+    ASK_AGAIN_AFTER_FAILURE_S,
+    ASK_AGAIN_S,
+    MAX_KEYS,
+    MAX_LIFETIME_S,
+    MAX_SERVERS,
+    ServerKeys,
+    read_keys,
+)
 from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.identifiers import ServerName
 from tests.fakes.clock import FakeClock
@@ -203,7 +211,7 @@ class TestMemory:
         assert homeservers.key_requests == ["hs.test"]
         assert server_keys.remembered(HS, ["ed25519:k0"]) is None
         homeservers.down.clear()
-        clock.advance(ASK_AGAIN_S)
+        clock.advance(ASK_AGAIN_AFTER_FAILURE_S)
         assert server_keys.fetch(HS)
 
     def test_known_keys_outlive_a_failure_and_unknown_ones_are_asked_for_again(
