@@ -93,6 +93,30 @@ class InvalidEmail(MatrixError):
     default_message = "This is not an email address that mail can be sent to."
 
 
+class InvalidPhoneNumber(MatrixError):
+    """``M_INVALID_PHONE_NUMBER``"""
+
+    errcode = "M_INVALID_PHONE_NUMBER"
+    status = 400
+    default_message = "This is not a valid phone number."
+
+
+class DestinationRejected(MatrixError):
+    """``M_DESTINATION_REJECTED``"""
+
+    errcode = "M_DESTINATION_REJECTED"
+    status = 400
+    default_message = "This server sends no text messages to numbers of this country or kind."
+
+
+class SendError(MatrixError):
+    """``M_SEND_ERROR``"""
+
+    errcode = "M_SEND_ERROR"
+    status = 400
+    default_message = "The text message could not be sent. Please try again in a few minutes."
+
+
 class EmailSendError(MatrixError):
     """``M_EMAIL_SEND_ERROR``"""
 

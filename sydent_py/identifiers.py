@@ -11,6 +11,7 @@ import idna
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from sydent_py.errors import InvalidEmail, InvalidParam
+from sydent_py.phone_numbers import PhoneNumber
 
 # Private federations live under .test, .local and the like. This is the library's own switch for them.
 SPECIAL_USE_DOMAIN_NAMES.clear()
@@ -25,6 +26,7 @@ _MAX_USER_ID_BYTES = 255
 _MAX_TYPED_CHARACTERS = 320
 
 EMAIL = "email"
+MSISDN = "msisdn"
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -135,10 +137,20 @@ class ThreePid:
         return cls(EMAIL, address)
 
     @classmethod
+    def phone(cls, number: PhoneNumber) -> "ThreePid":
+        """The 3PID of a phone number: its digits in E.164, without ``+``."""
+        return cls(MSISDN, number.digits)
+
+    @classmethod
     def parse(cls, medium: str, address: str) -> "ThreePid":
-        """The 3PID of any medium this server serves; ``InvalidParam`` or ``InvalidEmail`` otherwise."""
+        """The 3PID of any medium this server serves; ``InvalidParam``, ``InvalidEmail`` or ``InvalidPhoneNumber`` otherwise.
+
+        A phone number is taken with its country code alone, ``+`` or none before it.
+        """
         if medium == EMAIL:
             return cls.email(address)
+        if medium == MSISDN:
+            return cls.phone(PhoneNumber.parse(f"+{address.strip(' ').removeprefix('+')}"))
         raise InvalidParam("This server knows no such medium.")
 
     @property

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+CODE_DIGITS = 6
+
 
 def random_bytes(length: int) -> bytes:
     """``length`` bytes nobody can guess."""
@@ -21,6 +23,11 @@ def new_sid() -> str:
 def new_token() -> str:
     """256 random bits, for access tokens and mailed validation tokens: 43 URL-safe characters."""
     return secrets.token_urlsafe(32)
+
+
+def new_code() -> str:
+    """Six random digits for a text message, few enough to type: whoever checks them counts the guesses."""
+    return f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
 
 
 def new_pepper() -> str:
