@@ -3,8 +3,22 @@
 from flask import Flask
 from jinja2 import StrictUndefined, TemplateError
 
-from sydent_py.api import access, account, bindings, homeservers, invites, lookup, pubkey, status, terms, validation, web
-from sydent_py.pages import confirm, opt_out, page, remove
+from sydent_py.api import (
+    access,
+    account,
+    bindings,
+    delegate,
+    homeservers,
+    invites,
+    lookup,
+    pubkey,
+    sms,
+    status,
+    terms,
+    validation,
+    web,
+)
+from sydent_py.pages import confirm, confirm_phone, opt_out, page, remove
 from sydent_py.services import Services
 from sydent_py.settings import ConfigurationError
 
@@ -18,8 +32,10 @@ _BLUEPRINTS = (
     pubkey.bp,
     invites.bp,
     homeservers.bp,
+    sms.bp,
     page.bp,
     confirm.bp,
+    confirm_phone.bp,
     opt_out.bp,
     remove.bp,
 )
@@ -36,6 +52,8 @@ def create_app(services: Services) -> Flask:
     access.install(app)
     for blueprint in _BLUEPRINTS:
         app.register_blueprint(blueprint)
+    if services.delegate_networks is not None:
+        app.register_blueprint(delegate.bp)
     _try_pages(app)
     return app
 

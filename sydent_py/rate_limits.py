@@ -94,6 +94,15 @@ def forget_expired(db: Connection, now_ms: int) -> None:
 
 
 @dataclass(frozen=True)
+class Left:
+    """How much of a rate is left, and when its window closes, in ms since the epoch."""
+
+    rate: str
+    left: int
+    resets_at_ms: int
+
+
+@dataclass(frozen=True)
 class RateLimits:
     """Spends budgets by name. What is counted is a keyed hash of the subject, never an address."""
 
@@ -113,6 +122,13 @@ class RateLimits:
             if not limiter.hit(rate, budget, key):
                 closes_at_s = limiter.get_window_stats(rate, budget, key).reset_time
                 raise LimitExceeded(int(closes_at_s * 1000) - self.clock.now_ms())
+
+    def left(self, budget: str, subject: str = "") -> list[Left]:
+        """What may still be spent of ``budget`` for ``subject``, by each of its rates."""
+        limiter = FixedWindowRateLimiter(self.storage)
+        key = self.sealer.index("rate_limits.key", budget, subject).hex()
+        stats = [(rate, limiter.get_window_stats(rate, budget, key)) for rate in self.budgets[budget]]
+        return [Left(str(rate), window.remaining, int(window.reset_time * 1000)) for rate, window in stats]
 
 
 def build(settings: Limits, database: Database, sealer: Sealer, clock: Clock) -> RateLimits:

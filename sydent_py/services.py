@@ -24,9 +24,12 @@ from sydent_py.invites.opt_out import OptOuts
 from sydent_py.invites.sign import SignInvite
 from sydent_py.invites.store import StoreInvite
 from sydent_py.messaging.email import Mailer
+from sydent_py.messaging.sms import Pager
 from sydent_py.outbox.deliver import Deliver
 from sydent_py.signing import Signer
+from sydent_py.sms.build import Sms
 from sydent_py.validation.request_email_token import RequestEmailToken
+from sydent_py.validation.request_msisdn_token import RequestMsisdnToken
 from sydent_py.validation.sessions import Sessions
 from sydent_py.validation.submit_token import SubmitToken
 
@@ -39,11 +42,12 @@ class Homeservers(register.Homeservers, server_keys.Homeservers, notify.Homeserv
 
 @dataclass(frozen=True)
 class Outside:
-    """What a test replaces: the clock, the mail, and the homeservers."""
+    """What a test replaces: the clock, the mail, the homeservers, and the text messages."""
 
     clock: Clock
     mailer: Mailer
     homeservers: Homeservers
+    pager: Pager
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Validation:
     """Proving addresses."""
 
     request_email_token: RequestEmailToken
+    request_msisdn_token: RequestMsisdnToken
     submit_token: SubmitToken
     sessions: Sessions
 
@@ -103,6 +108,7 @@ class Services:
     signer: Signer
     accounts: Accounts
     validation: Validation
+    sms: Sms
     bindings: Bindings
     invites: Invitations
     deliveries: Deliveries
@@ -111,6 +117,7 @@ class Services:
     server_name: str
     public_base_url: str
     trusted_proxies: tuple[Network, ...]
+    delegate_networks: tuple[Network, ...] | None
     page_templates_dir: str | None
     next_link_origins: tuple[str, ...]
     clock: Clock
@@ -121,9 +128,10 @@ class Services:
             return schema.is_current(db)
 
     def forget_expired(self) -> None:
-        """Delete what has run out: validation sessions, invitations, rate limit windows, and the lookup budgets of past days."""
+        """Delete what has run out: sessions, invitations, counted text messages, rate limit windows, past lookup budgets."""
         with self.database.begin() as db:
             self.validation.sessions.forget_expired(db)
+            self.sms.traffic.forget_expired(db)
             self.invites.stored.forget_expired(db)
             self.lookup.forget_expired(db)
             rate_limits.forget_expired(db, self.clock.now_ms())

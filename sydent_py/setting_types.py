@@ -2,12 +2,13 @@
 
 import ipaddress
 import re
+from datetime import timedelta
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any
 
 from limits import parse_many
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from sydent_py.errors import MatrixError
 from sydent_py.identifiers import Network, ServerName, ThreePid, UserId
@@ -15,6 +16,14 @@ from sydent_py.identifiers import Network, ServerName, ThreePid, UserId
 _URL = re.compile(r"(?P<scheme>https?)://(?P<host>[^/?#@\s]+)(?P<path>(?:/[A-Za-z0-9._~/-]*)?)", re.ASCII)
 _OWN_NAME = re.compile(r"(?P<host>[^/?#@\s]+)(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
 _MAILBOX = re.compile(r"(?:(?P<name>[^<>\x00-\x1f\x7f]*?)\s*<(?P<bracketed>[^<>\s]+)>|(?P<bare>[^<>\s]+))")
+_DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhd])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Section(BaseModel):
+    """A table of the configuration file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 # What the link to a Matrix client in an invitation may hold.
@@ -127,6 +136,15 @@ def _network(value: Any) -> Any:
         raise ValueError(f"{value!r} is not a network such as '10.1.2.0/24'") from error
 
 
+def _duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration such as '90s', '15m', '24h' or '7d'")
+    return timedelta(**{_UNITS[match["unit"]]: int(match["number"])})
+
+
 Name = Annotated[str, AfterValidator(_server_name)]
 Rate = Annotated[str, AfterValidator(_rate)]
 Origin = Annotated[str, AfterValidator(_origin)]
@@ -140,6 +158,7 @@ Recipient = Annotated[str, AfterValidator(_recipient)]
 OwnName = Annotated[str, AfterValidator(_own_name)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 NetworkText = Annotated[Network, BeforeValidator(_network)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

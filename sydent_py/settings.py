@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from sydent_py.setting_types import (
@@ -23,11 +23,13 @@ from sydent_py.setting_types import (
     Port,
     Rate,
     Recipient,
+    Section,
     Sender,
     StorageUrl,
     is_loopback,
     parse_mailbox,
 )
+from sydent_py.sms_settings import HomeserverDelegate, Sms, SmsLimits
 
 ENV_PREFIX = "SYDENT_PY_"
 CONFIG_VARIABLE = "SYDENT_PY_CONFIG"
@@ -35,12 +37,6 @@ CONFIG_VARIABLE = "SYDENT_PY_CONFIG"
 
 class ConfigurationError(Exception):
     """The configuration cannot be used; the message names every key at fault."""
-
-
-class Section(BaseModel):
-    """A table of the configuration file: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Server(Section):
@@ -139,7 +135,7 @@ class Terms(Section):
     file: OptionalPath = None
 
 
-class Limits(Section):
+class Limits(SmsLimits):
     """``[limits]``: rates as ``5/hour``, several separated by ``;``."""
 
     enabled: bool = True
@@ -173,6 +169,8 @@ class Settings(BaseSettings):
     database: DatabaseSection = DatabaseSection()
     email: Email = Email()
     validation: Validation = Validation()
+    sms: Sms = Sms()
+    homeserver_delegate: HomeserverDelegate = HomeserverDelegate()
     federation: Federation = Federation()
     lookup: Lookup = Lookup()
     invites: Invites = Invites()

@@ -5,7 +5,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sydent_py.settings import ConfigurationError, Section, explain, read_toml
+from sydent_py.setting_types import Section
+from sydent_py.settings import ConfigurationError, explain, read_toml
 
 
 class Translation(Section):

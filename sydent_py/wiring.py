@@ -1,5 +1,7 @@
 """Settings in, services out: every use case is built here, once."""
 
+from dataclasses import replace
+
 from sydent_py import installation, rate_limits
 from sydent_py.accounts.authenticate import Authenticate, Tokens
 from sydent_py.accounts.register import Register
@@ -24,7 +26,7 @@ from sydent_py.invites.opt_out import OptOuts
 from sydent_py.invites.sign import SignInvite
 from sydent_py.invites.store import Blocked, StoreInvite
 from sydent_py.log.append import Log
-from sydent_py.messaging import email
+from sydent_py.messaging import email, twilio
 from sydent_py.messaging.templates import Templates
 from sydent_py.outbox.deliver import Deliver
 from sydent_py.outbox.outbox import Outbox
@@ -42,8 +44,11 @@ from sydent_py.services import (
 )
 from sydent_py.settings import Settings
 from sydent_py.signing import Signer
+from sydent_py.sms import build as sms
 from sydent_py.terms_file import load_terms
 from sydent_py.validation.request_email_token import RequestEmailToken
+from sydent_py.validation.request_msisdn_token import RequestMsisdnToken
+from sydent_py.validation.sending import Sending
 from sydent_py.validation.sessions import Sessions
 from sydent_py.validation.submit_token import SubmitToken
 
@@ -76,6 +81,7 @@ class _Builder:
         self.directory = Directory(self.peppers)
         self.lookup = self._lookup()
         self.sessions = Sessions(self.database, self.sealer, self.clock)
+        self.sms = sms.build(settings, self.database, self.sealer, self.clock, self.limits)
         self.tokens = Tokens(self.database)
         self.outbox = Outbox(self.sealer, self.clock)
         self.templates = Templates(settings.email.templates_dir)
@@ -94,6 +100,7 @@ class _Builder:
             signer=self.signer,
             accounts=self._accounts(),
             validation=self._validation(),
+            sms=self.sms,
             bindings=bindings,
             invites=self._invites(),
             deliveries=self._deliveries(bindings.removals),
@@ -102,6 +109,7 @@ class _Builder:
             server_name=settings.server.name,
             public_base_url=settings.server.public_base_url,
             trusted_proxies=settings.server.trusted_proxies,
+            delegate_networks=settings.homeserver_delegate.networks if settings.homeserver_delegate.enabled else None,
             page_templates_dir=str(templates_dir.absolute() / "pages") if templates_dir else None,
             next_link_origins=settings.validation.next_link_origins,
             clock=self.clock,
@@ -126,18 +134,29 @@ class _Builder:
         )
 
     def _validation(self) -> Validation:
+        sending = Sending(self.sessions, self.settings.validation.next_link_origins)
         request_email_token = RequestEmailToken(
             database=self.database,
-            sessions=self.sessions,
-            sealer=self.sealer,
+            sending=sending,
             rate_limits=self.limits,
             mailer=self.outside.mailer,
             templates=self.templates,
             server_name=self.settings.server.name,
             confirm_url=f"{self.settings.server.public_base_url}/confirm",
-            next_link_origins=self.settings.validation.next_link_origins,
         )
-        return Validation(request_email_token, SubmitToken(self.database, self.sessions), self.sessions)
+        request_msisdn_token = RequestMsisdnToken(
+            database=self.database,
+            sending=sending,
+            rate_limits=self.limits,
+            traffic=self.sms.traffic,
+            pager=self.outside.pager,
+            texts=self.sms.texts,
+            allowed_countries=self.sms.allowed_countries,
+            slots=BoundedSemaphore(max(1, self.settings.server.threads // 4)),
+        )
+        # Guesses at codes stay counted where an operator switches the limits off.
+        submit_token = SubmitToken(self.database, self.sessions, replace(self.limits, enabled=True), self.sms.traffic)
+        return Validation(request_email_token, request_msisdn_token, submit_token, self.sessions)
 
     def _bindings(self) -> Bindings:
         log = Log(self.sealer, self.clock)
@@ -208,4 +227,5 @@ class _Builder:
 def _outside(settings: Settings, sealer: Sealer, signer: Signer) -> Outside:
     clock = SystemClock()
     mailer = email.build(settings.email, clock, sealer)
-    return Outside(clock, mailer, federation.build(settings.federation, clock, signer))
+    pager = twilio.build(settings.sms, settings.server.public_base_url, sealer)
+    return Outside(clock, mailer, federation.build(settings.federation, clock, signer), pager)

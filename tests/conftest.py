@@ -16,6 +16,7 @@ from sydent_py.app import create_app
 from sydent_py.settings import Settings
 from tests.driver import Driver
 from tests.fakes.clock import FakeClock
+from tests.fakes.handset import Handset
 from tests.fakes.homeservers import FakeHomeservers
 from tests.fakes.mailbox import Mailbox
 
@@ -145,11 +146,11 @@ def launch(database_url: str, tmp_path: Path) -> Iterator[Launch]:
     write_keys(tmp_path)
 
     def build(**sections: dict[str, Any]) -> Driver:
-        clock, mailbox = FakeClock(), Mailbox()
+        clock, mailbox, handset = FakeClock(), Mailbox(), Handset()
         homeservers = FakeHomeservers(clock)
         settings = make_settings(tmp_path, database_url, **sections)
-        server = wiring.build(settings, services.Outside(clock, mailbox, homeservers))
-        built.append(Driver(create_app(server), server, clock, mailbox, homeservers))
+        server = wiring.build(settings, services.Outside(clock, mailbox, homeservers, handset))
+        built.append(Driver(create_app(server), server, clock, mailbox, homeservers, handset))
         return built[-1]
 
     yield build

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from sydent_py.directory.peppers import lookup_hash
 from sydent_py.services import Services
 from tests.fakes.clock import FakeClock
+from tests.fakes.handset import Handset
 from tests.fakes.homeservers import FakeHomeservers
 from tests.fakes.mailbox import Mailbox
 
@@ -33,6 +34,7 @@ class Driver:
     clock: FakeClock
     mailbox: Mailbox
     homeservers: FakeHomeservers
+    handset: Handset
 
     def request(self, method: str, path: str, token: str | None = None, **options: Any) -> TestResponse:
         headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **options.pop("headers", {})}
@@ -59,6 +61,28 @@ class Driver:
         answer = self.request_token(token, email, attempt, **more)
         assert answer.status_code == 200, answer.text
         return answer.get_json()["sid"], mailed_token(self.mailbox.link())
+
+    def request_code(self, token: str, number: str = "+447400123456", attempt: Any = 1, **more: Any) -> TestResponse:
+        """Ask for a text message."""
+        headers = more.pop("headers", {})
+        body = {"client_secret": SECRET, "country": "GB", "phone_number": number, "send_attempt": attempt, **more}
+        return self.post("/validate/msisdn/requestToken", body, token, headers=headers)
+
+    def start_phone(self, token: str, number: str = "+447400123456", attempt: int = 1, **more: Any) -> tuple[str, str]:
+        """Ask for a text message: the sid, and the code."""
+        answer = self.request_code(token, number, attempt, **more)
+        assert answer.status_code == 200, answer.text
+        return answer.get_json()["sid"], self.handset.code()
+
+    def submit_code(self, token: str, sid: str, code: str, secret: str = SECRET) -> TestResponse:
+        return self.post("/validate/msisdn/submitToken", {"sid": sid, "client_secret": secret, "token": code}, token)
+
+    def validate_phone(self, token: str, number: str = "+447400123456", **more: Any) -> str:
+        """Prove a phone number: the sid of the validated session."""
+        sid, code = self.start_phone(token, number, **more)
+        answer = self.submit_code(token, sid, code, more.get("client_secret", SECRET))
+        assert answer.status_code == 200, answer.text
+        return sid
 
     def submit(self, token: str, sid: str, mailed: str, secret: str = SECRET) -> TestResponse:
         return self.post("/validate/email/submitToken", {"sid": sid, "client_secret": secret, "token": mailed}, token)

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 from flask import Flask, current_app, g, request
 
 from sydent_py import strict_json
-from sydent_py.api.web import client_network, services
-from sydent_py.errors import Forbidden, TooLarge, Unauthorized
+from sydent_py.api.web import OTHER_PROXY_HEADERS, address_in, client_address, client_network, services
+from sydent_py.errors import Forbidden, TooLarge, Unauthorized, Unrecognized
 from sydent_py.federation.x_matrix import SignedRequest
 from sydent_py.identifiers import ServerName, UserId
 
@@ -27,6 +27,8 @@ class Caller(Enum):
     ACCOUNT = auto()
     HOMESERVER = auto()
     ACCOUNT_OR_HOMESERVER = auto()
+    DELEGATE = auto()
+    LOCAL = auto()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ homeserver = _declare(Access(Caller.HOMESERVER))
 
 account_or_homeserver = _declare(Access(Caller.ACCOUNT_OR_HOMESERVER))
 """As ``account``, or a homeserver that signs the request."""
+
+homeserver_delegate = _declare(Access(Caller.DELEGATE))
+"""Our own homeserver, known by its network alone; nobody where it is not enabled."""
+
+local = _declare(Access(Caller.LOCAL))
+"""A program on this machine that came through no proxy; for everybody else there is no such endpoint."""
 
 
 def install(app: Flask) -> None:
@@ -101,8 +109,17 @@ def _check() -> None:
         raise Forbidden("This endpoint does not say who may call it, so nobody may.")
     if access.caller is Caller.ANYONE:
         return
-    signs = access.caller is not Caller.ACCOUNT and _authorization()[0] == X_MATRIX
-    if signs:
+    if access.caller is Caller.DELEGATE:
+        _check_delegate()
+    elif access.caller is Caller.LOCAL:
+        _check_local()
+    else:
+        _identify(access)
+
+
+def _identify(access: Access) -> None:
+    """Find out which account or homeserver calls."""
+    if access.caller is not Caller.ACCOUNT and _authorization()[0] == X_MATRIX:
         g.homeserver = _homeserver()
     elif access.caller is Caller.HOMESERVER:
         raise Unauthorized("A homeserver must sign this request: Authorization: X-Matrix.")
@@ -132,3 +149,20 @@ def _authorization() -> tuple[str, str]:
     """The scheme, in lower case, and what follows it."""
     scheme, _, rest = request.headers.get("Authorization", "").replace("\t", " ").partition(" ")
     return scheme.lower(), rest.strip()
+
+
+def _check_delegate() -> None:
+    networks, address = services().delegate_networks, client_address()
+    if networks is None:
+        raise Unrecognized
+    if address is None or not any(address in network for network in networks):
+        raise Forbidden(
+            "This endpoint is for this server's own homeserver: [homeserver_delegate] networks does not name yours."
+        )
+
+
+def _check_local() -> None:
+    through_a_proxy = any(name in request.headers for name in ("X-Forwarded-For", *OTHER_PROXY_HEADERS))
+    peer = address_in(request.remote_addr or "")
+    if through_a_proxy or peer is None or not peer.is_loopback:
+        raise Unrecognized

@@ -14,6 +14,7 @@ from sydent_py.api.access import (
 from sydent_py.api.web import ClientSecret, Parameters, ShortText, parse, query, services
 from sydent_py.errors import MissingParams
 from sydent_py.identifiers import ThreePid
+from sydent_py.validation.sessions import Proof
 
 bp = Blueprint("bindings", __name__)
 
@@ -55,8 +56,7 @@ class UnbindBody(Parameters):
 def get_validated() -> dict[str, Any]:
     """``GET /3pid/getValidated3pid``"""
     session = query(SessionQuery)
-    proof = services().validation.sessions.get_validated(caller(), session.sid, session.client_secret)
-    return {"medium": proof.threepid.medium, "address": proof.threepid.address, "validated_at": proof.validated_at_ms}
+    return validated(services().validation.sessions.get_validated(caller(), session.sid, session.client_secret))
 
 
 @bp.post(f"{V2}/bind")
@@ -103,3 +103,8 @@ def remove_mine(medium: str, address: str) -> dict[str, Any]:
 def erase_mine() -> dict[str, Any]:
     """Erase the account and all that belongs to it. Takes no parameters, and needs no body."""
     return {"erased": services().bindings.mine.erase(caller())}
+
+
+def validated(proof: Proof) -> dict[str, Any]:
+    """A validated address."""
+    return {"medium": proof.threepid.medium, "address": proof.threepid.address, "validated_at": proof.validated_at_ms}

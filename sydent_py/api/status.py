@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from sydent_py.api.access import public
+from sydent_py import metrics
+from sydent_py.api.access import local, public
 from sydent_py.api.web import services
 from sydent_py.errors import Unknown
 
@@ -41,3 +43,10 @@ def ready() -> dict[str, Any]:
     if not services().is_ready():
         raise Unknown("The database schema is not current: run 'sydent-py migrate'.", status=503)
     return {"status": "ready"}
+
+
+@bp.get("/metrics")
+@local
+def show_metrics() -> Response:
+    """Prometheus, for programs on this machine alone."""
+    return Response(metrics.render(services()), content_type=CONTENT_TYPE_LATEST)

@@ -36,6 +36,8 @@ MAX_BODY_BYTES = 1024 * 1024
 IPV6_CUSTOMER_BITS = 56
 EXTENSION = "sydent_py"
 FORM = "application/x-www-form-urlencoded"
+# What proxies add that say for whom they ask in other words than ours, or that somebody asks through them.
+OTHER_PROXY_HEADERS = ("Forwarded", "Via", "X-Real-Ip", "X-Forwarded-Host", "X-Forwarded-Proto")
 
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -85,28 +87,51 @@ def query(model: type[P]) -> P:
 
 
 def client_network() -> str:
-    """Where the request came from: an IPv4 address, or the IPv6 /56 that providers give to one customer.
+    """Where the request came from: an IPv4 address, or the IPv6 /56 that providers give to one customer."""
+    return _network(_senders()[-1])
+
+
+def client_address() -> IpAddress | None:
+    """The address the request came from; None where a proxy passed it on without saying, in words we know, for whom."""
+    headers, senders = request.headers, _senders()
+    address = address_in(senders[-1])
+    unsaid = "X-Forwarded-For" not in headers and any(name in headers for name in OTHER_PROXY_HEADERS)
+    cut_off = address is not None and _is_proxy(address) and len(senders) < len(_hops())
+    return None if unsaid or cut_off else address
+
+
+def _senders() -> list[str]:
+    """Who passed the request on, from us outwards.
 
     ``X-Forwarded-For`` is believed from the right for as long as the sender is one of our own proxies.
     """
-    trusted = services().trusted_proxies
-    hops = [request.remote_addr or "", *reversed(request.headers.get("X-Forwarded-For", "").split(","))]
-    sender = hops[0]
-    for hop in hops:
-        address = _address(hop.strip())
+    senders: list[str] = []
+    for hop in _hops():
+        address = address_in(hop)
         if address is None:
             break
-        sender = hop.strip()
-        if not any(address in proxy for proxy in trusted):
+        senders.append(hop)
+        if not _is_proxy(address):
             break
-    return _network(sender)
+    return senders or _hops()[:1]
+
+
+def _hops() -> list[str]:
+    """The last sender first. A unix socket has no address, and is our own proxy's."""
+    forwarded = request.headers.get("X-Forwarded-For")
+    named = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
+    return [request.remote_addr or "127.0.0.1", *reversed(named)]
+
+
+def _is_proxy(address: IpAddress) -> bool:
+    return any(address in proxy for proxy in services().trusted_proxies)
 
 
 @lru_cache(maxsize=1024)
-def _address(text: str) -> IpAddress | None:
-    """The address in ``text``, unmapped. A unix socket has none, and is our own proxy's."""
+def address_in(text: str) -> IpAddress | None:
+    """The address in ``text``, unmapped."""
     try:
-        address = ipaddress.ip_address(text or "127.0.0.1")
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
@@ -114,7 +139,7 @@ def _address(text: str) -> IpAddress | None:
 
 @lru_cache(maxsize=1024)
 def _network(text: str) -> str:
-    address = _address(text)
+    address = address_in(text)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, IPV6_CUSTOMER_BITS), strict=False))
     return str(address)

@@ -10,6 +10,7 @@ from sydent_py.cli.keys import generate_key
 from sydent_py.cli.logs import configure_logs
 from sydent_py.cli.options import config_option
 from sydent_py.cli.serve import migrate, serve
+from sydent_py.cli.sms import sms
 from sydent_py.cli.worker import work
 from sydent_py.settings import ConfigurationError
 
@@ -28,6 +29,7 @@ cli.add_command(serve)
 cli.add_command(work)
 cli.add_command(migrate)
 cli.add_command(generate_key)
+cli.add_command(sms)
 
 
 def main() -> None:

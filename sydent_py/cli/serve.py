@@ -49,6 +49,8 @@ def _welcome(settings: Settings, config: Path | None) -> str:
     ]
     if not settings.email.smtp_host:
         lines.append("MAIL IS PRINTED HERE AND NOT SENT: set [email] smtp_host to send it.")
+    if settings.sms.provider == "log" and settings.sms.allowed_countries:
+        lines.append("TEXT MESSAGES ARE PRINTED HERE AND NOT SENT: set [sms] provider to send them.")
     if config is None and server.name == "localhost":
         lines.append("This is a trial on embedded defaults. Next: copy config/sydent.example.toml, set [server] name and")
         lines.append("public_base_url, and start with: sydent-py --config sydent.toml serve")

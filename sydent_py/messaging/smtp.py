@@ -54,17 +54,17 @@ class Relay:
     deadline_s: float = 20.0
 
 
-def verifying_context(ca_file: Path | None) -> ssl.SSLContext:
+def verifying_context(ca_file: Path | None, key: str = "email.ca_file") -> ssl.SSLContext:
     """A TLS client that trusts the system's roots and those in ``ca_file``; building one takes 20 ms.
 
-    Raises ``ConfigurationError`` if the file holds no certificate.
+    Raises ``ConfigurationError``, naming the ``key`` it came from, if the file holds no certificate.
     """
     context = ssl.create_default_context()
     if ca_file is not None:
         try:
             context.load_verify_locations(cafile=ca_file)
         except OSError as error:
-            raise ConfigurationError(f"email.ca_file: {ca_file} holds no certificate that can be read: {error}") from error
+            raise ConfigurationError(f"{key}: {ca_file} holds no certificate that can be read: {error}") from error
     return context
 
 

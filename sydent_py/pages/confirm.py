@@ -5,6 +5,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from sydent_py.api.access import public
 from sydent_py.api.web import ClientSecret, Parameters, ShortText, parse, query, services
+from sydent_py.identifiers import EMAIL
 from sydent_py.pages import page
 from sydent_py.validation.submit_token import Confirmed
 
@@ -54,7 +55,7 @@ def press() -> BaseResponse | str:
 def submit_token() -> BaseResponse | str:
     """``GET /validate/email/submitToken``: for whoever holds all three secrets. No mail of ours links here."""
     link = query(SubmittedLink)
-    return _go_on(services().validation.submit_token(link.sid, link.client_secret, link.token, None), status=302)
+    return _go_on(services().validation.submit_token(link.sid, link.client_secret, link.token, None, EMAIL), status=302)
 
 
 def _go_on(confirmed: Confirmed, status: int) -> BaseResponse | str:

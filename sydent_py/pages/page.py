@@ -16,6 +16,7 @@ _FORM = {"action": "/the-action", "fields": {"the-field": "f", "the-other": "o"}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "confirm.html": {**_FRAME, **_FORM, "user_id": "@a:b", "address": "a@b"},
     "confirmed.html": {**_FRAME, "address": "a@b"},
+    "confirmed_phone.html": {**_FRAME, "phone_number": "+44 7400 123456"},
     "opt_out.html": {**_FRAME, **_FORM, "address": "a@b"},
     "opted_out.html": {**_FRAME, **_FORM, "address": "a@b"},
     "opted_in.html": {**_FRAME, "address": "a@b"},

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, UniqueConstraint, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, UniqueConstraint, and_, case, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, insert
 
 
 class Session(Base):
-    """One attempt of one account to prove one address.
+    """One attempt of one account to prove one address. ``user_id`` is the account, or stands for the homeserver.
 
     ``send_attempt`` is the greatest that has been sent, ``sending_attempt`` the one that is being sent until
     ``sending_until_ms``: a sender that died in between leaves a claim that lapses. Times are milliseconds since the epoch.
@@ -28,6 +28,7 @@ class Session(Base):
     address: Mapped[bytes]
     next_link: Mapped[bytes | None]
     token_hash: Mapped[bytes | None]
+    token_expires_at_ms: Mapped[int | None]
     guesses: Mapped[int]
     send_attempt: Mapped[int]
     sending_attempt: Mapped[int]
@@ -40,14 +41,19 @@ class Session(Base):
 NOTHING_SENT = -1
 
 
-def open_session(db: Connection, *, sid: str, oldest_ms: int, now_ms: int, **key: Any) -> str:
+def open_session(db: Connection, *, sid: str, oldest_ms: int, now_ms: int, most_guesses: int, **key: Any) -> str:
     """The sid of the open session of account, address and client secret: an existing one, or a new one named ``sid``.
 
-    A session that was spent, or last modified before ``oldest_ms``, makes room for a new one.
+    A session that was spent, or last modified before ``oldest_ms``, or whose code was not found in ``most_guesses``,
+    makes room for a new one.
     """
     same = [Session.user_id == key["user_id"], Session.address_index == key["address_index"]]
     same.append(Session.client_secret_index == key["client_secret_index"])
-    db.execute(delete(Session).where(*same, or_(Session.spent_at_ms.is_not(None), Session.modified_at_ms < oldest_ms)))
+    guessed = and_(
+        Session.token_expires_at_ms.is_not(None), Session.guesses >= most_guesses, Session.validated_at_ms.is_(None)
+    )
+    over = or_(Session.spent_at_ms.is_not(None), Session.modified_at_ms < oldest_ms, guessed)
+    db.execute(delete(Session).where(*same, over))
     fresh = {
         "sid": sid,
         "guesses": 0,
@@ -70,13 +76,24 @@ def claim_send(db: Connection, sid: str, attempt: int, *, now_ms: int, until_ms:
     return db.execute(statement.values(sending_attempt=attempt, sending_until_ms=until_ms)).rowcount == 1
 
 
-def put_token(db: Connection, sid: str, until_ms: int, *, token_hash: bytes, next_link: bytes | None, now_ms: int) -> bool:
-    """Put a new token in the place of the old one: whether the claim still stands. The guesses start again.
+def put_token(
+    db: Connection,
+    sid: str,
+    until_ms: int,
+    *,
+    token_hash: bytes,
+    expires_at_ms: int | None,
+    next_link: bytes | None,
+    now_ms: int,
+) -> bool:
+    """Put a new token in the place of the old one: whether the claim still stands.
 
-    The session lives longer by it, unless it is validated: a proof does not become younger by asking for another.
+    The guesses start again, but not those of a code that is short enough to guess, which is one that expires. The session
+    lives longer by it, unless it is validated: a proof does not become younger by asking for another.
     """
     modified_at_ms = case((Session.validated_at_ms.is_(None), now_ms), else_=Session.modified_at_ms)
-    values = {"token_hash": token_hash, "next_link": next_link, "guesses": 0, "modified_at_ms": modified_at_ms}
+    values: dict[str, Any] = {"token_hash": token_hash, "token_expires_at_ms": expires_at_ms, "next_link": next_link}
+    values |= {"modified_at_ms": modified_at_ms, "guesses": 0 if expires_at_ms is None else Session.guesses}
     return db.execute(update(Session).where(*_claimed(sid, until_ms)).values(values)).rowcount == 1
 
 

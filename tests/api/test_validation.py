@@ -117,10 +117,8 @@ def test_a_mail_that_failed_may_be_asked_for_again(api: Driver) -> None:
 
 def test_a_sender_that_died_leaves_a_claim_that_lapses(api: Driver) -> None:
     token = api.register()
-    request = EmailTokenRequest(SECRET, "alice@example.org", 1)
-    dead = api.services.validation.request_email_token._claim(
-        UserId.parse("@alice:hs.test"), ThreePid.email(request.email), request
-    )
+    sending = api.services.validation.request_email_token.sending
+    dead = sending.claim(UserId.parse("@alice:hs.test"), ThreePid.email("alice@example.org"), SECRET, 1)
     assert dead.stands
     assert api.request_token(token).status_code == 200
     assert api.mailbox.mails == []
@@ -134,10 +132,10 @@ def test_a_sender_whose_claim_has_lapsed_sends_nothing_and_breaks_nothing(api: D
     use_case = api.services.validation.request_email_token
     request = EmailTokenRequest(SECRET, "alice@example.org", 1)
     alice, threepid = UserId.parse("@alice:hs.test"), ThreePid.email(request.email)
-    slow = use_case._claim(alice, threepid, request)
+    slow = use_case.sending.claim(alice, threepid, SECRET, 1)
     api.clock.advance(61)
     sid, mailed = api.start(token)
-    use_case._send_or_release(alice, threepid, request, "127.0.0.1", slow)
+    use_case._send(alice, threepid, request, "127.0.0.1", slow)
     assert len(api.mailbox.mails) == 1
     assert api.submit(token, sid, mailed).status_code == 200
 

@@ -1,0 +1,29 @@
+"""What the SMS provider reports about the messages we sent."""
+
+from flask import Blueprint, request
+
+from sydent_py.api.access import public
+from sydent_py.api.web import services
+from sydent_py.errors import Forbidden, InvalidParam
+
+bp = Blueprint("sms", __name__, url_prefix="/_matrix/identity/unstable/sydent_py/sms")
+
+_MAX_CODE_DIGITS = 9
+
+
+@bp.post("/status")
+@public
+def status() -> dict[str, str]:
+    """Twilio's status callback. Whoever else posts here is refused: the signature is over the URL and every field."""
+    signatures = services().sms.signatures
+    signature = request.headers.get("X-Twilio-Signature", "")
+    query = request.query_string.decode("utf-8", "replace")
+    if signatures is None or not signatures.verify(query, request.form, signature):
+        raise Forbidden("This request is not signed by the SMS provider.")
+    ref = request.args.get("ref")
+    if not ref:
+        raise InvalidParam("The callback names no message.")
+    code = request.form.get("ErrorCode", "")
+    number = int(code) if code.isascii() and code.isdigit() and len(code) <= _MAX_CODE_DIGITS else None
+    services().sms.traffic.report(ref, request.form.get("MessageStatus", ""), number)
+    return {}

@@ -1,0 +1,78 @@
+"""``sydent-py sms``: what text messages cost, and what was stopped."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from sqlalchemy.exc import OperationalError
+
+from sydent_py import wiring
+from sydent_py.cli.options import config_option
+from sydent_py.services import Services
+from sydent_py.settings import ConfigurationError, load
+from sydent_py.sms.status import Report
+
+
+@click.group(short_help="Text messages: budgets, circuit breakers, conversion.")
+def sms() -> None:
+    """Text messages: what is left of their budgets, which circuit breakers are open, and how many codes were entered."""
+
+
+@sms.command(short_help="Show budgets, circuit breakers and conversion.")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def status(named_before: Path | None, config: Path | None, *, as_json: bool) -> None:
+    """Show what all processes of the server have counted together."""
+    with _server(config or named_before) as built:
+        report = built.sms.status.report()
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else _in_words(report))
+
+
+@sms.command("reset-breaker", short_help="Let text messages through again.")
+@config_option
+@click.argument("subject")
+@click.pass_obj
+def reset_breaker(named_before: Path | None, config: Path | None, subject: str) -> None:
+    """Close the circuit breaker of SUBJECT: a country (GB) or a prefix as `sms status` shows it (+44740012xxxx)."""
+    with _server(config or named_before) as built:
+        closed = built.sms.traffic.breakers.reset(subject)
+    if not closed:
+        raise click.ClickException(f"No circuit breaker of {subject} is open. See: sydent-py sms status")
+    click.echo(f"Text messages to {subject} go out again.")
+
+
+@contextmanager
+def _server(config: Path | None) -> Iterator[Services]:
+    """What the configuration describes, if its database is ready to be asked."""
+    built = wiring.build(load(config))
+    try:
+        if not built.is_ready():
+            raise ConfigurationError(
+                "The database is not of this version: run 'sydent-py migrate' or start the server first."
+            )
+        yield built
+    except OperationalError as error:
+        raise ConfigurationError(f"The database cannot be asked: {str(error.orig).partition(chr(10))[0]}") from error
+    finally:
+        built.close()
+
+
+def _in_words(report: Report) -> str:
+    lines = [f"Provider: {report.provider}", "", "Left of the budgets that all share:"]
+    lines += [f"  {budget.budget} {budget.subject:3} {budget.left:>7} of {budget.rate}" for budget in report.budgets]
+    lines += ["", "Circuit breakers that are not closed:"]
+    for breaker in report.breakers:
+        until = datetime.fromtimestamp(breaker.open_until_ms // 1000, UTC)
+        more = f"until {until:%Y-%m-%d %H:%M:%S} UTC" if breaker.state == "open" else f"{breaker.trials_left} messages left"
+        lines.append(f"  {breaker.subject:20} {breaker.country} {breaker.state}, {more}")
+    lines += [] if report.breakers else ["  none"]
+    lines += ["", "The last 24 hours:", "  country    sent  entered  delivered  undelivered"]
+    for country in report.countries:
+        share = "" if country.conversion is None else f"  {country.conversion:.0%} entered"
+        counts = f"{country.sent:>8} {country.converted:>8} {country.delivered:>10} {country.undelivered:>12}"
+        lines.append(f"  {country.country:6} {counts}{share}")
+    return "\n".join(lines)

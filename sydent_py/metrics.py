@@ -1,0 +1,60 @@
+"""What monitoring reads: figures that all processes have counted together, from the database, at the moment they are asked for."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sydent_py import __version__
+from sydent_py.services import Services
+from sydent_py.sms.status import Status
+
+
+def render(services: Services) -> bytes:
+    """Every figure, in Prometheus' text format. No process keeps any of its own, so that it matters not which one answers."""
+    registry = CollectorRegistry(auto_describe=False)
+    for collector in (_Build(), _Sms(services.sms.status)):
+        registry.register(collector)
+    return generate_latest(registry)
+
+
+class _Build(Collector):
+    """Which version this is."""
+
+    def collect(self) -> Iterable[Metric]:
+        yield InfoMetricFamily("sydent_py_build", "The version of the server.", {"version": __version__})
+
+
+class _Sms(Collector):
+    """Text messages by country, and the circuit breakers. A prefix is not named: that would be half of a phone number."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        sent = CounterMetricFamily("sydent_py_sms_sent", "Text messages that the provider took.", labels=["country"])
+        entered = CounterMetricFamily("sydent_py_sms_converted", "Those whose code was entered.", labels=["country"])
+        lost = CounterMetricFamily("sydent_py_sms_undelivered", "Those that did not arrive.", labels=["country"])
+        for total in self._status.totals():
+            sent.add_metric([total.country], total.sent)
+            entered.add_metric([total.country], total.converted)
+            lost.add_metric([total.country], total.undelivered)
+        yield from (sent, entered, lost, self._breakers(), self._budget())
+
+    def _breakers(self) -> Metric:
+        labels = ["country", "scope", "state"]
+        family = GaugeMetricFamily("sydent_py_sms_breakers", "Circuit breakers that are not closed.", labels=labels)
+        counts: dict[tuple[str, str, str], int] = {}
+        for breaker in self._status.breakers():
+            key = breaker.country, "prefix" if breaker.prefix else "country", breaker.state
+            counts[key] = counts.get(key, 0) + 1
+        for key, count in counts.items():
+            family.add_metric(key, count)
+        return family
+
+    def _budget(self) -> Metric:
+        family = GaugeMetricFamily("sydent_py_sms_budget_left", "What is left of sms_overall.", labels=["rate"])
+        for budget in self._status.budgets("sms_overall", ""):
+            family.add_metric([budget.rate], budget.left)
+        return family
