@@ -1,6 +1,7 @@
 """Settings in, services out: every use case is built here, once."""
 
 from dataclasses import replace
+from threading import BoundedSemaphore
 
 from sydent_py import installation, rate_limits
 from sydent_py.accounts.authenticate import Authenticate, Tokens
