@@ -11,14 +11,13 @@ from tests.fakes.handset import code_in
 from tests.fakes.tls import CertificateAuthority
 from tests.fakes.twilio import ACCOUNT_SID, AUTH_TOKEN, FakeTwilio, error
 from tests.integration.conftest import IdentityServer
-
-homeserver = pytest.importorskip("tests.synapse.homeserver", reason="NO REAL HOMESERVER IS TESTED: its harness is not here")
+from tests.synapse.homeserver import PYTHON, Synapse
 
 SECRET = "the.client=secret"
 NUMBER = {"country": "GB", "phone_number": "07400 123456"}
 
 
-class DelegatingSynapse(homeserver.Synapse):
+class DelegatingSynapse(Synapse):
     """A Synapse that asks ``delegate`` to prove phone numbers."""
 
     def __init__(self, directory: Path, authority: CertificateAuthority, delegate: IdentityServer) -> None:
@@ -62,8 +61,8 @@ def delegate(
 def synapse(
     own_authority: CertificateAuthority, delegate: IdentityServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
-    if not homeserver.PYTHON.exists():
-        pytest.skip(f"NO REAL HOMESERVER IS TESTED: {homeserver.PYTHON} is not there; `make test` installs Synapse")
+    if not PYTHON.exists():
+        pytest.skip(f"NO REAL HOMESERVER IS TESTED: {PYTHON} is not there; `make test` installs Synapse")
     synapse = DelegatingSynapse(tmp_path_factory.mktemp("synapse"), own_authority, delegate)
     synapse.launch()
     try:

@@ -2,7 +2,7 @@
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberType
 
@@ -24,6 +24,8 @@ def mobile_numbers(draw: st.DrawFn) -> phonenumbers.PhoneNumber:
     return example if phonenumbers.is_valid_number(example) else phonenumbers.example_number("GB")
 
 
+# The library reads what it knows of a country when it is first asked, which takes a while.
+@settings(deadline=None)
 @given(st.text(max_size=45), st.text(max_size=3))
 def test_any_text_is_a_number_or_refused(text: str, country: str) -> None:
     try:
@@ -33,6 +35,7 @@ def test_any_text_is_a_number_or_refused(text: str, country: str) -> None:
     assert_canonical(number)
 
 
+@settings(deadline=None)
 @given(st.text("0123456789+-(). /", max_size=25), countries)
 def test_any_digits_are_a_number_or_refused(text: str, country: str) -> None:
     try:
@@ -56,6 +59,7 @@ def assert_canonical(number: PhoneNumber) -> None:
     assert len(number.digits) - len(number.prefix) == 4
 
 
+@settings(deadline=None)
 @given(mobile_numbers(), st.sampled_from(["NATIONAL", "INTERNATIONAL", "E164"]))
 def test_every_spelling_of_a_number_is_one_number(number: phonenumbers.PhoneNumber, style: str) -> None:
     country = phonenumbers.region_code_for_number(number)
@@ -66,6 +70,7 @@ def test_every_spelling_of_a_number_is_one_number(number: phonenumbers.PhoneNumb
     assert PhoneNumber.parse(canonical).country == country
 
 
+@settings(deadline=None)
 @given(mobile_numbers(), st.sampled_from("abcXYZ;#*,~\n\t\u00a0\u0660\uff10\u200e"), st.integers(0, 20))
 def test_nothing_but_digits_and_separators_is_read(number: phonenumbers.PhoneNumber, stranger: str, at: int) -> None:
     typed = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
