@@ -7,14 +7,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from sydent_py import __version__
-from sydent_py.services import Services
+from sydent_py.services import Deliveries, Services
 from sydent_py.sms.status import Status
 
 
 def render(services: Services) -> bytes:
     """Every figure, in Prometheus' text format. No process keeps any of its own, so that it matters not which one answers."""
     registry = CollectorRegistry(auto_describe=False)
-    for collector in (_Build(), _Sms(services.sms.status)):
+    for collector in (_Build(), _Outbox(services.deliveries), _Sms(services.sms.status)):
         registry.register(collector)
     return generate_latest(registry)
 
@@ -24,6 +24,22 @@ class _Build(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield InfoMetricFamily("sydent_py_build", "The version of the server.", {"version": __version__})
+
+
+class _Outbox(Collector):
+    """What waits to be delivered: it grows when no worker is active, or nobody can be reached."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+
+    def collect(self) -> Iterable[Metric]:
+        waiting = GaugeMetricFamily("sydent_py_outbox_messages", "Messages that wait to be delivered.", labels=["kind"])
+        oldest = GaugeMetricFamily("sydent_py_outbox_oldest_seconds", "How long the oldest has waited.", labels=["kind"])
+        for delivery in vars(self._deliveries).values():
+            count, age_s = delivery.backlog()
+            waiting.add_metric([delivery.kind], count)
+            oldest.add_metric([delivery.kind], age_s)
+        yield from (waiting, oldest)
 
 
 class _Sms(Collector):

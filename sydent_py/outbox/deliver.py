@@ -70,6 +70,12 @@ class Deliver:
                 self._running[message.destination] = Thread(target=self._run, args=(message,), name=self.kind, daemon=True)
                 self._running[message.destination].start()
 
+    def backlog(self) -> tuple[int, float]:
+        """How many messages wait, and how long the oldest has waited, in seconds."""
+        with self.database.autocommit() as db:
+            waiting, oldest_ms = models.backlog(db, self.kind)
+        return waiting, 0.0 if oldest_ms is None else (self.clock.now_ms() - oldest_ms) / 1000
+
     def finish(self, within_s: float) -> None:
         """Wait for the deliveries that are under way, but not for longer; what is abandoned is delivered again."""
         deadline = Deadline.after(self.clock, within_s)

@@ -38,6 +38,13 @@ def is_any_due(db: Connection, kind: str, now_ms: int) -> bool:
     return db.execute(statement).one_or_none() is not None
 
 
+def backlog(db: Connection, kind: str) -> tuple[int, int | None]:
+    """How many messages of this kind wait, and when the oldest was written."""
+    statement = select(func.count(), func.min(Message.created_at_ms)).where(Message.kind == kind)
+    waiting, oldest_ms = db.execute(statement).one()
+    return waiting, oldest_ms
+
+
 def due(db: Connection, kind: str, now_ms: int, *, busy: Collection[str], limit: int) -> list[Row[Any]]:
     """A due message to each destination that is not ``busy``, for at most ``limit`` destinations.
 
