@@ -52,7 +52,7 @@ def create_app(services: Services) -> Flask:
     access.install(app)
     for blueprint in _BLUEPRINTS:
         app.register_blueprint(blueprint)
-    if services.delegate_networks is not None:
+    if services.delegate_networks:
         app.register_blueprint(delegate.bp)
     _try_pages(app)
     return app

@@ -123,6 +123,14 @@ class RateLimits:
                 closes_at_s = limiter.get_window_stats(rate, budget, key).reset_time
                 raise LimitExceeded(int(closes_at_s * 1000) - self.clock.now_ms())
 
+    def require(self, budget: str, subject: str = "") -> None:
+        """``LimitExceeded`` when ``spend`` would be refused now. Nothing is counted."""
+        if not self.enabled:
+            return
+        used_up = [left.resets_at_ms for left in self.left(budget, subject) if left.left < 1]
+        if used_up:
+            raise LimitExceeded(max(used_up) - self.clock.now_ms())
+
     def left(self, budget: str, subject: str = "") -> list[Left]:
         """What may still be spent of ``budget`` for ``subject``, by each of its rates."""
         limiter = FixedWindowRateLimiter(self.storage)

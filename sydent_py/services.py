@@ -117,7 +117,7 @@ class Services:
     server_name: str
     public_base_url: str
     trusted_proxies: tuple[Network, ...]
-    delegate_networks: tuple[Network, ...] | None
+    delegate_networks: tuple[Network, ...]
     page_templates_dir: str | None
     next_link_origins: tuple[str, ...]
     clock: Clock

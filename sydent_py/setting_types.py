@@ -42,7 +42,7 @@ def _rate(value: str) -> str:
         rates = parse_many(value)
     except ValueError:
         rates = []
-    if not rates or any(rate.amount < 1 for rate in rates):
+    if not rates or any(rate.amount < 1 or rate.get_expiry() < 1 for rate in rates):
         raise ValueError(f"{value!r} is not a rate such as '5/hour' or '100/day'")
     return value
 

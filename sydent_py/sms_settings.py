@@ -68,7 +68,7 @@ class Sms(Section):
     twilio_base_url: BaseUrl | Literal[""] = ""
     ca_file: OptionalPath = None
     senders: dict[Country, Sender] = Field(default_factory=dict)
-    service_name: str = Field(default="", max_length=40)
+    service_name: str = Field(default="", pattern=r"^[^\p{C}\p{Zl}\p{Zp}{}]{0,40}$")
     webotp_host: Host = ""
     language: Language = "en"
     texts: dict[Language, Text] = Field(default_factory=dict)
@@ -82,6 +82,10 @@ class Sms(Section):
     def _usable(self) -> Self:
         if self.twilio_auth_token_file and self.twilio_auth_token.get_secret_value():
             raise ValueError("give twilio_auth_token or twilio_auth_token_file, not both")
+        if not timedelta(0) <= self.conversion_grace < self.conversion_window or not self.breaker_open_for:
+            raise ValueError(
+                "conversion_grace must be shorter than conversion_window, and breaker_open_for longer than nothing"
+            )
         if self.provider != "twilio":
             return self
         if not self.twilio_account_sid or not (self.twilio_auth_token_file or self.twilio_auth_token.get_secret_value()):

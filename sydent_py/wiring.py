@@ -110,7 +110,7 @@ class _Builder:
             server_name=settings.server.name,
             public_base_url=settings.server.public_base_url,
             trusted_proxies=settings.server.trusted_proxies,
-            delegate_networks=settings.homeserver_delegate.networks if settings.homeserver_delegate.enabled else None,
+            delegate_networks=settings.homeserver_delegate.networks if settings.homeserver_delegate.enabled else (),
             page_templates_dir=str(templates_dir.absolute() / "pages") if templates_dir else None,
             next_link_origins=settings.validation.next_link_origins,
             clock=self.clock,

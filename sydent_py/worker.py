@@ -32,17 +32,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """Work that is done again and again. ``run`` says whether there is more to do at once.
+    """Work that is done again and again.
 
-    ``finish`` waits for what runs have begun and left to go on by itself, for so many seconds at most.
+    ``finish`` waits for what runs have begun and left to go on by itself, for so many seconds at most: whether it is done.
 
     A job may be cut short at any moment, and may overlap for one run with the same job of another process.
     """
 
     name: str
     every_s: float
-    run: Callable[[], bool | None]
-    finish: Callable[[float], None] = lambda _within_s: None
+    run: Callable[[], None]
+    finish: Callable[[float], bool] = lambda _within_s: True
 
 
 def jobs(services: Services) -> tuple[Job, ...]:
@@ -164,11 +164,11 @@ class BackgroundWorker:
         """Run a job once: how many seconds from now it is due again, or None where it failed."""
         began_s = self._clock.monotonic_s()
         try:
-            has_more = job.run()
+            job.run()
         except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on and this one is tried again
             _log_failure(job, error)
             return None
-        return 0.0 if has_more else max(0.0, began_s + job.every_s - self._clock.monotonic_s())
+        return max(0.0, began_s + job.every_s - self._clock.monotonic_s())
 
     def _finish(self) -> None:
         """Wait for the runs under way, and keep the lease meanwhile."""
@@ -181,7 +181,9 @@ class BackgroundWorker:
             if thread.is_alive():
                 log.warning("worker.job_abandoned", job=job)
         for each in self._jobs:
-            each.finish(deadline.remaining_s())
+            while not each.finish(min(deadline.remaining_s(), self._tick_s)) and deadline.remaining_s() > 0:
+                if self._is_active:
+                    self._hold()
 
 
 def back_off_s(failures: int) -> float:

@@ -153,8 +153,8 @@ def _authorization() -> tuple[str, str]:
 
 def _check_delegate() -> None:
     networks, address = services().delegate_networks, client_address()
-    if networks is None:
-        raise Unrecognized
+    if "Origin" in request.headers:
+        raise Forbidden("This endpoint is for this server's own homeserver, and not for web pages.")
     if address is None or not any(address in network for network in networks):
         raise Forbidden(
             "This endpoint is for this server's own homeserver: [homeserver_delegate] networks does not name yours."

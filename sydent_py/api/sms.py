@@ -9,6 +9,9 @@ from sydent_py.errors import Forbidden, InvalidParam
 bp = Blueprint("sms", __name__, url_prefix="/_matrix/identity/unstable/sydent_py/sms")
 
 _MAX_CODE_DIGITS = 9
+# Twilio's reports are a tenth of it. A signature takes long to refuse where there is much to hash.
+_MAX_REPORT_BYTES = 16 * 1024
+_SIGNATURE_CHARACTERS = 28  # SHA-1 in base64
 
 
 @bp.post("/status")
@@ -17,6 +20,11 @@ def status() -> dict[str, str]:
     """Twilio's status callback. Whoever else posts here is refused: the signature is over the URL and every field."""
     signatures = services().sms.signatures
     signature = request.headers.get("X-Twilio-Signature", "")
+    if (
+        len(signature) != _SIGNATURE_CHARACTERS
+        or len(request.get_data(cache=True, parse_form_data=False)) > _MAX_REPORT_BYTES
+    ):
+        raise Forbidden("This request is not signed by the SMS provider.")
     query = request.query_string.decode("utf-8", "replace")
     if signatures is None or not signatures.verify(query, request.form, signature):
         raise Forbidden("This request is not signed by the SMS provider.")

@@ -169,10 +169,15 @@ def render_error(refusal: MatrixError) -> Response:
     """A refusal as the standard error response."""
     response = _json(refusal.to_json(), refusal.status)
     if isinstance(refusal, LimitExceeded):
-        response.headers["Retry-After"] = str(-(-refusal.retry_after_ms // 1000))
+        response.headers["Retry-After"] = retry_after(refusal)
     if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(request.routing_exception, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(request.routing_exception.valid_methods or ())
     return response
+
+
+def retry_after(refusal: LimitExceeded) -> str:
+    """The ``Retry-After`` header of a refusal, in seconds."""
+    return str(-(-refusal.retry_after_ms // 1000))
 
 
 def refusal_of(error: Exception) -> MatrixError:

@@ -45,13 +45,13 @@ class Associations:
         return association
 
     def made_at(self, db: Connection, threepid: ThreePid, mxid: str) -> int | None:
-        """The ``ts`` of the association of ``threepid`` with ``mxid``, which stands until this transaction ends, if any."""
-        self.directory.lock(db, threepid)
+        """The ``ts`` of the association of ``threepid`` with ``mxid``, if there is one."""
         association = self._get(db, threepid)
         return None if association is None or association.user_id != mxid else int(association.ts)
 
     def remove(self, db: Connection, threepid: ThreePid, mxid: str) -> bool:
         """Remove the association of ``threepid`` with ``mxid``: whether there was one."""
+        self.directory.lock(db, threepid)
         made_at = self.made_at(db, threepid, mxid)
         if made_at is None:
             return False
@@ -61,6 +61,10 @@ class Associations:
         unbind = {"medium": threepid.medium, "address": threepid.address, "mxid": mxid, "ts": ts}
         self.log.append(db, "unbind", self.signer.sign(unbind))
         return True
+
+    def lock(self, db: Connection, threepid: ThreePid) -> None:
+        """Until this transaction ends, no other one makes or removes an association of ``threepid``."""
+        self.directory.lock(db, threepid)
 
     def remove_all(self, db: Connection, user: UserId) -> int:
         """Remove every association with ``user``: how many."""

@@ -67,11 +67,14 @@ class Mine:
         """
         with self.database.begin() as db:
             access_tokens = self.tokens.forget(db, account)
-            invites = self.invites.forget(db, self._threepids(db, account), account)
+            threepids = self._threepids(db, account)
+            # Addresses before invitations, as whoever binds takes them.
+            bindings = self.associations.remove_all(db, account)
+            invites = self.invites.forget(db, threepids, account)
             # How many is not told: it would tell whether a mail that was asked for has been sent.
             self.outbox.forget(db, account)
             return {
-                "bindings": self.associations.remove_all(db, account),
+                "bindings": bindings,
                 "sessions": self.sessions.forget(db, account),
                 "invites": invites,
                 "access_tokens": access_tokens,

@@ -30,7 +30,7 @@ class NotifyHomeserver:
     homeservers: Homeservers
 
     def __call__(self, content: dict[str, Any], destination: str, attempts: int) -> None:
-        """Notify ``destination`` of what is still true: of no binding that is gone, and of no invitation that was revoked.
+        """Notify ``destination`` of what is still true: of no binding that is gone, and of no invitation that was revoked or is acted on.
 
         Raises ``TryLater`` or ``Undeliverable``.
         """
@@ -38,7 +38,7 @@ class NotifyHomeserver:
             threepid = ThreePid(content["medium"], content["address"])
             if self.associations.made_at(db, threepid, content["mxid"]) != content["ts"]:
                 return
-            content["invites"] = [each for each in content["invites"] if self.invites.is_stored(db, each["token"])]
+            content["invites"] = [each for each in content["invites"] if self.invites.is_untold(db, each["token"])]
         try:
             # A homeserver that takes too long may be looking for our keys in vain: the next time it gets it unsigned.
             self.homeservers.onbind(ServerName.parse(destination), content, signed=attempts % 2 == 0)

@@ -37,11 +37,10 @@ class Removals:
     url: str
 
     def ask(self, db: Connection, removal: Removal) -> None:
-        """Have a mail sent to the address; there is none to send to a phone."""
-        if removal.threepid.medium == EMAIL:
-            content = {"address": removal.threepid.address, "user_id": removal.user_id, "ts": removal.ts}
-            destination = self.sealer.pseudonym(removal.threepid.address)
-            self.outbox.put(db, "removal_mail", content, destination=destination, user=UserId.parse(removal.user_id))
+        """Have a mail sent to the address."""
+        content = {"address": removal.threepid.address, "user_id": removal.user_id, "ts": removal.ts}
+        destination = self.sealer.pseudonym(removal.threepid.address)
+        self.outbox.put(db, "removal_mail", content, destination=destination, user=UserId.parse(removal.user_id))
 
     def link(self, removal: Removal) -> str:
         """The link to put into a mail; only a reader of it can know it."""
@@ -51,13 +50,18 @@ class Removals:
     def describe(self, token: str) -> tuple[Removal, bool]:
         """What pressing the button at the link would remove, and whether it is still there; ``NotFound`` for any other token."""
         removal = self._removal(token)
+        return removal, self.stands(removal)
+
+    def stands(self, removal: Removal) -> bool:
+        """Whether the binding is still there."""
         with self.database.autocommit() as db:
-            return removal, self._stands(db, removal)
+            return self._stands(db, removal)
 
     def remove(self, token: str) -> Removal:
         """Remove the binding that the link is about, if it is still there; ``NotFound``."""
         removal = self._removal(token)
         with self.database.begin() as db:
+            self.associations.lock(db, removal.threepid)
             if self._stands(db, removal):
                 self.associations.remove(db, removal.threepid, removal.user_id)
         return removal
@@ -85,6 +89,8 @@ class SendRemovalMail:
     def __call__(self, content: dict[str, Any], _destination: str, _attempts: int) -> None:
         """Send one mail; ``TryLater`` or ``Undeliverable``."""
         removal = Removal(ThreePid(EMAIL, content["address"]), content["user_id"], content["ts"])
+        if not self.removals.stands(removal):
+            return
         mail = self.templates.render(
             "remove_binding",
             None,

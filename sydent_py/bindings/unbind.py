@@ -8,7 +8,7 @@ from sydent_py.bindings.associations import Associations
 from sydent_py.bindings.removal import Removal, Removals
 from sydent_py.database import Database
 from sydent_py.errors import Forbidden, InvalidParam, NotFound
-from sydent_py.identifiers import ServerName, ThreePid, UserId
+from sydent_py.identifiers import EMAIL, ServerName, ThreePid, UserId
 from sydent_py.validation.sessions import Sessions
 
 
@@ -43,11 +43,13 @@ class Unbind:
         if _server_of(mxid) != homeserver.text:
             raise Forbidden("A homeserver can take back the bindings of its own users alone.")
         with self.database.begin() as db:
+            self.associations.lock(db, threepid)
             made_at = self.associations.made_at(db, threepid, mxid)
             if made_at is None:
                 return
             index = self.associations.sealer.index("spent_unbinds", mxid, threepid.medium, threepid.address)
-            if models.spend_unbind(db, index, self.associations.clock.now_ms()):
+            # Nobody can be asked by mail at a phone number, and to be found for ever is worse than to prove it once more.
+            if models.spend_unbind(db, index, self.associations.clock.now_ms()) or threepid.medium != EMAIL:
                 self.associations.remove(db, threepid, mxid)
             elif models.ask_once(db, index, made_at):
                 self.removals.ask(db, Removal(threepid, mxid, made_at))

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from limits.errors import StorageError
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sydent_py import wiring
-from sydent_py.cli.options import config_option
+from sydent_py.cli.options import takes_config
 from sydent_py.services import Services
 from sydent_py.settings import ConfigurationError, load
 from sydent_py.sms.status import Report
@@ -22,23 +24,21 @@ def sms() -> None:
 
 
 @sms.command(short_help="Show budgets, circuit breakers and conversion.")
-@config_option
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-@click.pass_obj
-def status(named_before: Path | None, config: Path | None, *, as_json: bool) -> None:
+@takes_config
+def status(config: Path | None, *, as_json: bool) -> None:
     """Show what all processes of the server have counted together."""
-    with _server(config or named_before) as built:
+    with _server(config) as built:
         report = built.sms.status.report()
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else _in_words(report))
 
 
 @sms.command("reset-breaker", short_help="Let text messages through again.")
-@config_option
 @click.argument("subject")
-@click.pass_obj
-def reset_breaker(named_before: Path | None, config: Path | None, subject: str) -> None:
+@takes_config
+def reset_breaker(config: Path | None, *, subject: str) -> None:
     """Close the circuit breaker of SUBJECT: a country (GB) or a prefix as `sms status` shows it (+44740012xxxx)."""
-    with _server(config or named_before) as built:
+    with _server(config) as built:
         closed = built.sms.traffic.breakers.reset(subject)
     if not closed:
         raise click.ClickException(f"No circuit breaker of {subject} is open. See: sydent-py sms status")
@@ -55,8 +55,9 @@ def _server(config: Path | None) -> Iterator[Services]:
                 "The database is not of this version: run 'sydent-py migrate' or start the server first."
             )
         yield built
-    except OperationalError as error:
-        raise ConfigurationError(f"The database cannot be asked: {str(error.orig).partition(chr(10))[0]}") from error
+    except (OperationalError, PoolTimeoutError, StorageError) as error:
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise ConfigurationError(f"The database, or the storage of the limits, cannot be asked: {reason}") from error
     finally:
         built.close()
 

@@ -59,9 +59,10 @@ class Invites:
             if invite is not None and UserId.parse(invite.sender).server == homeserver:
                 models.remove(db, invite.token_hash)
 
-    def is_stored(self, db: Connection, token: str) -> bool:
-        """Whether an invitation has neither ended nor been revoked."""
-        return models.get(db, hash_token(token), self.clock.now_ms()) is not None
+    def is_untold(self, db: Connection, token: str) -> bool:
+        """Whether an invitation has neither ended nor been revoked, and neither a homeserver nor a client acts on it yet."""
+        invite = models.get(db, hash_token(token), self.clock.now_ms())
+        return invite is not None and invite.told_at_ms is None
 
     def addressed_to(self, db: Connection, threepids: Sequence[ThreePid], user: UserId) -> list[dict[str, Any]]:
         """The invitations that wait for any of ``threepids``, and those that ``user`` was told of."""

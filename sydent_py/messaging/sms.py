@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from typing import Protocol
 
+from sydent_py.errors import SendError
 from sydent_py.phone_numbers import PhoneNumber
 
 _RULE = "=" * 78
@@ -18,11 +19,18 @@ class TextMessage:
     ref: str
 
 
+class Unanswered(SendError):
+    """Nobody knows whether the provider took the message: it may arrive, and it may cost."""
+
+
 class Pager(Protocol):
     """Something that delivers text messages."""
 
     def send(self, message: TextMessage) -> None:
-        """Hand ``message`` over for delivery; ``SendError`` if nobody took it, ``DestinationRejected`` if nobody ever would."""
+        """Hand ``message`` over for delivery; ``SendError`` if nobody took it, ``DestinationRejected`` if nobody ever would.
+
+        ``Unanswered`` where it may have been taken.
+        """
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import Any
 
 import structlog
 import urllib3
-from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.base.exceptions import TwilioRestException
 from twilio.http import HttpClient
 from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
 from sydent_py.errors import DestinationRejected, MatrixError, SendError
-from sydent_py.messaging.sms import LogPager, Pager, TextMessage
+from sydent_py.messaging.sms import LogPager, Pager, TextMessage, Unanswered
 from sydent_py.messaging.smtp import verifying_context
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, read_text
@@ -44,6 +44,9 @@ _AT_FAULT = {
     30005: _CANNOT_RECEIVE,
     30006: _CANNOT_RECEIVE,
 }
+
+# What comes before the request is written.
+_NOT_ASKED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.SSLError)
 
 log = structlog.get_logger(__name__)
 
@@ -114,9 +117,9 @@ class TwilioPager:
         except TwilioRestException as error:
             log.warning("sms.not_sent", number=pseudonym, country=message.to.country, status=error.status, code=error.code)
             raise _refusal(error.code) from None
-        except (TwilioException, urllib3.exceptions.HTTPError, OSError, ValueError, TypeError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - the library trips over nonsense in many ways, and the text may be on its way
             log.warning("sms.not_sent", number=pseudonym, country=message.to.country, error=type(error).__name__)
-            raise SendError from None
+            raise (SendError if isinstance(error, _NOT_ASKED) else Unanswered) from None
         log.info("sms.sent", number=pseudonym, country=message.to.country, ref=message.ref, message_sid=taken.sid)
 
     def _sender(self, message: TextMessage) -> dict[str, str]:
@@ -175,7 +178,8 @@ def auth_token(settings: Sms) -> str:
     return token
 
 
-def _refusal(code: int | None) -> MatrixError:
-    if code in _NOT_SERVED:
+def _refusal(code: object) -> MatrixError:
+    number = code if isinstance(code, int) else 0
+    if number in _NOT_SERVED:
         return DestinationRejected()
-    return SendError(_AT_FAULT.get(code or 0))
+    return SendError(_AT_FAULT.get(number))

@@ -76,11 +76,15 @@ class Deliver:
             waiting, oldest_ms = models.backlog(db, self.kind)
         return waiting, 0.0 if oldest_ms is None else (self.clock.now_ms() - oldest_ms) / 1000
 
-    def finish(self, within_s: float) -> None:
-        """Wait for the deliveries that are under way, but not for longer; what is abandoned is delivered again."""
+    def finish(self, within_s: float) -> bool:
+        """Wait for the deliveries that are under way, but not for longer: whether all are done.
+
+        What is abandoned is delivered again.
+        """
         deadline = Deadline.after(self.clock, within_s)
         for thread in self._running.values():
             thread.join(deadline.remaining_s())
+        return not any(thread.is_alive() for thread in self._running.values())
 
     def _claim(self, limit: int) -> list[Any]:
         now_ms = self.clock.now_ms()

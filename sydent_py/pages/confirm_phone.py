@@ -4,17 +4,15 @@ from flask import redirect
 from werkzeug.wrappers import Response as BaseResponse
 
 from sydent_py.api.access import public
-from sydent_py.api.web import query, refusal_of, services
+from sydent_py.api.web import query, services
 from sydent_py.errors import InvalidParam, LimitExceeded, MissingParams, NoValidSession, SessionExpired, TokenIncorrect
 from sydent_py.identifiers import MSISDN
 from sydent_py.pages import page
 from sydent_py.pages.confirm import SubmittedLink
 from sydent_py.phone_numbers import PhoneNumber
 
-bp = page.blueprint("confirm_phone")
-
 # What to do next, by what went wrong.
-_PROBLEMS = {
+_PROBLEMS: page.Problems = {
     NoValidSession: ("This code is not valid any more", "Go back to your Matrix app and ask for a new code."),
     TokenIncorrect: ("This code is not right", "Compare it with the newest text message, or ask for a new code."),
     SessionExpired: ("This code has expired", "Go back to your Matrix app and ask for a new code."),
@@ -22,7 +20,8 @@ _PROBLEMS = {
     InvalidParam: ("This link is not complete", "Enter the code from the text message in your Matrix app instead."),
     LimitExceeded: ("Too many codes were tried", "For your safety, this phone number can be confirmed again tomorrow."),
 }
-_OTHER = ("Something went wrong", "Please try again in a few minutes.")
+
+bp = page.blueprint("confirm_phone", _PROBLEMS)
 
 
 @bp.get("/_matrix/identity/v2/validate/msisdn/submitToken")
@@ -35,11 +34,3 @@ def submit_token() -> BaseResponse | str:
         return redirect(confirmed.next_link, 302)
     number = PhoneNumber.parse(f"+{confirmed.threepid.address}")
     return page.render("confirmed_phone.html", phone_number=number.international)
-
-
-@bp.errorhandler(Exception)
-def render_problem(error: Exception) -> tuple[str, int]:
-    """A refusal, for people."""
-    refusal = refusal_of(error)
-    title, advice = _PROBLEMS.get(type(refusal), _OTHER)
-    return page.render("problem.html", title=title, message=advice), refusal.status

@@ -1,13 +1,24 @@
 """What all pages share: their frame, their stylesheet, their headers, and how a refusal looks to a person."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, render_template, request
 
 from sydent_py.api.access import public
-from sydent_py.api.web import CORS_HEADERS, refusal_of, services
-from sydent_py.errors import InvalidParam, MissingParams, NotFound, NoValidSession, SessionExpired, TokenIncorrect
+from sydent_py.api.web import CORS_HEADERS, refusal_of, retry_after, services
+from sydent_py.errors import (
+    InvalidParam,
+    LimitExceeded,
+    MatrixError,
+    MissingParams,
+    NotFound,
+    NoValidSession,
+    SessionExpired,
+    TokenIncorrect,
+)
 
 # Every page with an example of what it is given: at start each is rendered with it, so that a misspelt variable in an
 # operator's own stops the start and not the first person.
@@ -33,7 +44,7 @@ NEEDED = dict.fromkeys(
 # What to do next, by what went wrong; a link carries nothing that the person could mend by hand.
 _OUTDATED = ("This link is not valid any more", "If you asked more than once, open the link in the newest mail.")
 _CUT_OFF = ("This link is not complete", "Copy the whole link from the mail, to its very end.")
-_PROBLEMS = {
+_PROBLEMS: dict[type[MatrixError], tuple[str, str]] = {
     NoValidSession: _OUTDATED,
     TokenIncorrect: _OUTDATED,
     SessionExpired: ("This link has expired", "Go back to your Matrix app and ask for a new mail."),
@@ -44,13 +55,14 @@ _PROBLEMS = {
         "Copy the whole link from the mail, to its very end, or open the one in a newer mail.",
     ),
 }
+Problems = Mapping[type[MatrixError], tuple[str, str]]
 _OTHER = ("Something went wrong", "Please try again in a few minutes.")
 
 
-def blueprint(name: str) -> Blueprint:
-    """A blueprint all of whose answers are pages, refusals too."""
+def blueprint(name: str, problems: Problems = MappingProxyType(_PROBLEMS)) -> Blueprint:
+    """A blueprint all of whose answers are pages, refusals too; ``problems`` are title and advice by what went wrong."""
     pages = Blueprint(name, __name__, template_folder="templates")
-    pages.register_error_handler(Exception, _render_problem)
+    pages.register_error_handler(Exception, lambda error: _render_problem(error, problems))
     pages.after_request(_protect)
     return pages
 
@@ -65,11 +77,12 @@ def published(path: str) -> str:
     return urlsplit(services().public_base_url).path + path
 
 
-def _render_problem(error: Exception) -> tuple[str, int]:
+def _render_problem(error: Exception, problems: Problems) -> tuple[str, int, dict[str, str]]:
     """A refusal, for people."""
     refusal = refusal_of(error)
-    title, advice = _PROBLEMS.get(type(refusal), _OTHER)
-    return render("problem.html", title=title, message=advice), refusal.status
+    title, advice = problems.get(type(refusal), _OTHER)
+    headers = {"Retry-After": retry_after(refusal)} if isinstance(refusal, LimitExceeded) else {}
+    return render("problem.html", title=title, message=advice), refusal.status, headers
 
 
 def _protect(response: Response) -> Response:

@@ -18,6 +18,8 @@ from sydent_py.sms import models
 # How many messages go out on trial after the pause.
 TRIALS = 5
 
+_SUSPENDED = "Text messages to this destination are suspended for now. Please try again later."
+
 log = structlog.get_logger(__name__)
 
 
@@ -86,14 +88,19 @@ class Breakers:
         with self.database.begin() as db:
             passed = [self._passes(db, subject) for subject in self._subjects(number)]
         if not all(passed):
-            raise DestinationRejected("Text messages to this destination are suspended for now. Please try again later.")
+            raise DestinationRejected(_SUSPENDED)
 
     def take_trials(self, db: Connection, number: PhoneNumber) -> None:
         """Where a breaker is on trial, count one more message; ``DestinationRejected`` if that was one too many."""
         for subject in self._subjects(number):
             row = models.breaker(db, subject.key)
             if row is not None and row.is_open and not models.take_trial(db, subject.key, self.clock.now_ms()):
-                raise DestinationRejected("Text messages to this destination are suspended for now. Please try again later.")
+                raise DestinationRejected(_SUSPENDED)
+
+    def give_trials_back(self, db: Connection, number: PhoneNumber) -> None:
+        """Where a breaker is on trial, count one message less: the provider did not take it."""
+        for subject in self._subjects(number):
+            models.give_trial_back(db, subject.key, self.clock.now_ms(), TRIALS)
 
     def states(self, db: Connection) -> Iterator[State]:
         """Every breaker that is not closed."""
@@ -143,6 +150,10 @@ class Breakers:
         if row.trials_left > 0:
             return True
         begun = models.count(db, subject.where, since_ms=row.open_until_ms, until_ms=now_ms)
+        if begun.sent == 0:
+            # Refused by the provider, or so long ago that it is forgotten: nothing was learnt, and the trial begins anew.
+            again = {**self._pause(now_ms), "open_until_ms": now_ms}
+            return models.reopen_breaker(db, subject.key, row.open_until_ms, **again)
         if done == begun and models.reopen_breaker(db, subject.key, row.open_until_ms, **self._pause(now_ms)):
             log.warning("sms.breaker_opened", **subject.named(self.sealer), sent=done.sent, converted=done.converted)
         return False

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Index, Row, RowMapping, delete, func, select, update
+from sqlalchemy import Connection, Index, Row, RowMapping, case, delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, insert
@@ -65,7 +65,7 @@ class Breaker(Base):
 
 @dataclass(frozen=True)
 class Count:
-    """Messages whose codes people had time to enter, and how many of them were entered."""
+    """Sessions whose codes people had time to enter, and in how many of them one was entered."""
 
     sent: int
     converted: int
@@ -120,9 +120,14 @@ def totals(db: Connection) -> Sequence[Row[Any]]:
 
 
 def count(db: Connection, where: Any, *, since_ms: int, until_ms: int) -> Count:
-    """The messages since ``since_ms`` that were sent until ``until_ms``, or whose code was entered however young they are."""
+    """The messages since ``since_ms`` that were sent until ``until_ms``, or whose code was entered however young they are.
+
+    Those of one session count as one: a code that is entered speaks for one person, however often it was sent.
+    """
     entered = Send.converted_at_ms.is_not(None)
-    statement = select(func.count(), func.count(Send.converted_at_ms)).where(where, Send.sent_at_ms >= since_ms)
+    converted_sid = case((entered, Send.sid))
+    statement = select(func.count(Send.sid.distinct()), func.count(converted_sid.distinct()))
+    statement = statement.where(where, Send.sent_at_ms >= since_ms)
     sent, converted = db.execute(statement.where((Send.sent_at_ms <= until_ms) | entered)).one()
     return Count(sent, converted)
 
@@ -177,6 +182,17 @@ def close_breaker(db: Connection, subject: str, now_ms: int) -> bool:
     """Close: whether it was open."""
     statement = update(Breaker).where(Breaker.subject == subject, Breaker.is_open.is_(True))
     return db.execute(statement.values(is_open=False, since_ms=now_ms)).rowcount == 1
+
+
+def give_trial_back(db: Connection, subject: str, now_ms: int, most: int) -> None:
+    """Take back that a message of a trial was used up."""
+    trial = (
+        Breaker.subject == subject,
+        Breaker.is_open.is_(True),
+        Breaker.open_until_ms <= now_ms,
+        Breaker.trials_left < most,
+    )
+    db.execute(update(Breaker).where(*trial).values(trials_left=Breaker.trials_left + 1))
 
 
 def take_trial(db: Connection, subject: str, now_ms: int) -> bool:

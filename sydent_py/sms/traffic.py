@@ -55,9 +55,10 @@ class Traffic:
         )
         return ref
 
-    def cancel(self, db: Connection, ref: str) -> None:
+    def cancel(self, db: Connection, number: PhoneNumber, ref: str) -> None:
         """The provider did not take the message: nobody was paid for it."""
         models.forget(db, ref)
+        self.breakers.give_trials_back(db, number)
 
     def finish(self, db: Connection, number: PhoneNumber) -> None:
         """The provider took the message."""

@@ -62,8 +62,13 @@ def open_session(db: Connection, *, sid: str, oldest_ms: int, now_ms: int, most_
         "sending_until_ms": 0,
         "modified_at_ms": now_ms,
     }
-    db.execute(insert(db, Session).values(**fresh, **key).on_conflict_do_nothing())
-    return str(db.execute(select(Session.sid).where(*same)).scalar_one())
+    # Not "do nothing": the session of an identical request must stay until this one has claimed it.
+    statement = (
+        insert(db, Session)
+        .values(**fresh, **key)
+        .on_conflict_do_update(index_elements=["user_id", "address_index", "client_secret_index"], set_={"sid": Session.sid})
+    )
+    return str(db.execute(statement.returning(Session.sid)).scalar_one())
 
 
 def claim_send(db: Connection, sid: str, attempt: int, *, now_ms: int, until_ms: int) -> bool:

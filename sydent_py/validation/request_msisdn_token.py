@@ -9,7 +9,7 @@ from sydent_py import tokens
 from sydent_py.database import Database
 from sydent_py.errors import DestinationRejected, LimitExceeded, MatrixError
 from sydent_py.identifiers import ThreePid, UserId
-from sydent_py.messaging.sms import Pager, TextMessage
+from sydent_py.messaging.sms import Pager, TextMessage, Unanswered
 from sydent_py.messaging.texts import Texts
 from sydent_py.phone_numbers import PhoneNumber
 from sydent_py.rate_limits import RateLimits
@@ -18,7 +18,7 @@ from sydent_py.validation.codes import CODE_LIFETIME_MS, hash_code
 from sydent_py.validation.sending import Claim, Sending
 from sydent_py.validation.sessions import Delegate, Owner
 
-WAIT_FOR_SLOT_S = 2.0
+WAIT_FOR_SLOT_S = 0.2
 RETRY_AFTER_MS = 5_000
 
 
@@ -76,12 +76,14 @@ class RequestMsisdnToken:
 
     def _send(self, owner: Owner, number: PhoneNumber, request: MsisdnTokenRequest, network: str, claim: Claim) -> None:
         """Everything that may refuse comes before the new code, so that the last one stays good if it does."""
-        with self.sending.attempt(claim), self._slot():
+        with self.sending.attempt(claim):
+            self._spend_sender(owner, network)
             self.traffic.require_open(number)
-            self._spend_budgets(owner, number, network)
-            message = self._new_message(claim, number, request)
-            if message is not None:
-                self._hand_over(message)
+            self._spend_recipient(number)
+            with self._slot():
+                message = self._new_message(claim, number, request)
+                if message is not None:
+                    self._hand_over(message)
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -106,22 +108,31 @@ class RequestMsisdnToken:
     def _hand_over(self, message: TextMessage) -> None:
         try:
             self.pager.send(message)
+        except Unanswered:
+            with self.database.begin() as db:
+                self.traffic.finish(db, message.to)
+            raise
         except MatrixError:
             with self.database.begin() as db:
-                self.traffic.cancel(db, message.ref)
+                self.traffic.cancel(db, message.to, message.ref)
             raise
         with self.database.begin() as db:
             self.traffic.finish(db, message.to)
 
-    def _spend_budgets(self, owner: Owner, number: PhoneNumber, network: str) -> None:
-        """From the sender's to the recipient's, so that a refused sender uses up nobody else's."""
+    def _spend_sender(self, owner: Owner, network: str) -> None:
+        """The sender's budgets first, so that a refused sender uses up nobody else's."""
         spend = self.rate_limits.spend
         if isinstance(owner, UserId):
             spend("sms_per_account", str(owner))
             spend("sms_per_network", network)
         # The host alone: its owner serves every port of it, in every spelling.
         spend("sms_per_homeserver", str(owner) if isinstance(owner, Delegate) else owner.server.host.lower())
-        spend("sms_per_number", number.digits)
-        spend("sms_per_prefix", number.prefix)
-        spend("sms_per_country", number.country)
-        spend("sms_overall")
+
+    def _spend_recipient(self, number: PhoneNumber) -> None:
+        """None of them while any is used up: what cannot be sent for another reason must not cost a number its share."""
+        budgets = [("sms_per_number", number.digits), ("sms_per_prefix", number.prefix)]
+        budgets += [("sms_per_country", number.country), ("sms_overall", "")]
+        for budget, subject in budgets:
+            self.rate_limits.require(budget, subject)
+        for budget, subject in budgets:
+            self.rate_limits.spend(budget, subject)

@@ -341,6 +341,22 @@ def test_who_has_followed_the_link_is_not_invited_once_more_by_binding(api: Driv
     assert invites_told(api) == []
 
 
+def test_who_follows_the_link_while_their_homeserver_is_down_is_not_invited_once_more(api: Driver) -> None:
+    api.invited(api.register())
+    url = urlsplit(signurl_in(api.mailbox.newest.text))
+    token = api.register(BOB)
+    sid = api.validate(token, "bob@example.org")
+    api.homeservers.down.add("other.test")
+    api.bind(token, sid, BOB)
+    api.deliver()
+    assert api.request("POST", f"{url.path}?{url.query}&mxid=%40bob%3Aother.test").status_code == 200
+    api.homeservers.down.clear()
+    api.homeservers.onbinds.clear()
+    api.clock.advance(60)
+    api.deliver()
+    assert invites_told(api) == []
+
+
 def test_a_binding_that_is_gone_is_not_told_any_more(api: Driver) -> None:
     token = api.register(BOB)
     api.bind(token, api.validate(token, "bob@example.org"), BOB)

@@ -264,3 +264,55 @@ def test_what_is_not_asked_about_any_more_is_forgotten_and_totals_are_not(api: D
     assert api.services.sms.status.report().countries == []
     [total] = api.services.sms.status.totals()
     assert (total.country, total.sent, total.converted) == ("GB", 1, 1)
+
+
+def on_trial(api: Driver) -> str:
+    """A country and a prefix whose pause is over: an access token."""
+    token = api.register()
+    open_breaker(api, token)
+    api.clock.advance(HOUR_S)
+    return token
+
+
+def test_what_the_provider_refuses_uses_up_no_trial(api: Driver) -> None:
+    token = on_trial(api)
+    api.handset.broken = True
+    for index in range(200, 207):
+        assert refusal(api.request_code(token, number(index), client_secret="broken")) == (400, "M_SEND_ERROR")
+    api.handset.broken = False
+    assert api.request_code(token, number(300), client_secret="honest").status_code == 200
+
+
+def test_a_trial_that_is_forgotten_begins_anew(api: Driver) -> None:
+    token = on_trial(api)
+    assert pump(api, token, range(400, 405), "trial") == [200] * 5
+    api.clock.advance(50 * HOUR_S)
+    api.services.forget_expired()
+    assert api.request_code(api.register(), number(500), client_secret="late").status_code == 200
+
+
+def test_one_entered_code_speaks_for_one_session_however_often_it_was_sent(api: Driver) -> None:
+    token = on_trial(api)
+    for attempt in range(3):
+        sid = api.request_code(token, number(600), attempt=attempt, client_secret="resent").get_json()["sid"]
+    api.submit_code(token, sid, api.handset.code(), "resent")
+    [country, prefix] = api.services.sms.status.breakers()
+    assert {country.state, prefix.state} == {"trial"}
+
+
+def test_a_message_that_may_have_been_taken_is_counted(launch: Launch) -> None:
+    api = launch(sms=SMS, limits=LIMITS)
+    api.handset.answers = False
+    assert refusal(api.request_code(api.register(), number(1))) == (400, "M_SEND_ERROR")
+    [total] = api.services.sms.status.totals()
+    assert (total.country, total.sent) == ("GB", 1)
+
+
+def test_a_country_that_is_used_up_costs_no_number_its_share(launch: Launch) -> None:
+    api = launch(sms=SMS, limits={**LIMITS, "sms_per_country": "1/hour", "sms_per_number": "2/day"})
+    mallory, victim = api.register("@mallory:hs.test"), "+447400990001"
+    assert api.request_code(mallory, number(1)).status_code == 200
+    for attempt in range(5):
+        assert api.request_code(mallory, victim, attempt=attempt).status_code == 429
+    api.clock.advance(HOUR_S)
+    assert api.request_code(api.register("@victim:hs.test"), victim).status_code == 200

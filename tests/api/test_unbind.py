@@ -77,6 +77,18 @@ def test_the_owner_is_asked_instead_and_removes_the_binding_with_a_button(api: D
     assert "Address removed" in api.request("GET", link).text
 
 
+def test_a_mail_that_comes_too_late_asks_nothing(api: Driver) -> None:
+    token, _ = api.bound()
+    api.signed_unbind()
+    sid = api.validate(token, client_secret="again")
+    api.bind(token, sid, secret="again")
+    mails = len(api.mailbox.mails)
+    api.signed_unbind()
+    api.request("DELETE", f"{OWN}/bindings/email/alice@example.org", token)
+    api.deliver()
+    assert len(api.mailbox.mails) == mails
+
+
 def test_the_owner_is_asked_once_for_each_binding(api: Driver) -> None:
     asked_again(api)
     mails = len(api.mailbox.mails)

@@ -3,18 +3,21 @@
 import re
 
 from sydent_py.errors import SendError
-from sydent_py.messaging.sms import TextMessage
+from sydent_py.messaging.sms import TextMessage, Unanswered
 
 
 class Handset:
     def __init__(self) -> None:
         self.messages: list[TextMessage] = []
         self.broken = False
+        self.answers = True
 
     def send(self, message: TextMessage) -> None:
         if self.broken:
             raise SendError
         self.messages.append(message)
+        if not self.answers:
+            raise Unanswered
 
     @property
     def newest(self) -> TextMessage:

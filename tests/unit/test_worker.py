@@ -59,23 +59,21 @@ class Script:
 class Runs:
     """A job that counts its runs, and notices when two of them overlap."""
 
-    def __init__(self, name: str = "count", every_s: float = 0.001, more: int = 0) -> None:
+    def __init__(self, name: str = "count", every_s: float = 0.001) -> None:
         self.count = 0
         self.overlaps = 0
         self.job = Job(name, every_s, self._run)
-        self._more = more
         self._lock = Lock()
 
-    def _run(self) -> bool:
+    def _run(self) -> None:
         if not self._lock.acquire(blocking=False):
             self.overlaps += 1
-            return False
+            return
         self.count += 1
         try:
             self.during()
         finally:
             self._lock.release()
-        return self.count <= self._more
 
     def during(self) -> None:
         """What the job does."""
@@ -114,12 +112,6 @@ def test_a_job_runs_at_once_and_then_when_it_is_due() -> None:
     often, seldom = Runs(), Runs("seldom", every_s=LONG_S)
     work(FakeLease(), often.reaches(5), jobs=[often, seldom])
     assert seldom.count == 1
-
-
-def test_a_job_with_more_to_do_goes_on_without_a_pause() -> None:
-    busy = Runs(every_s=LONG_S, more=3)
-    work(FakeLease(), busy.reaches(4), jobs=[busy])
-    assert busy.count == 4
 
 
 def test_the_time_a_run_takes_is_part_of_its_period() -> None:

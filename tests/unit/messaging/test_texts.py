@@ -36,13 +36,31 @@ def test_there_are_eight_languages_and_the_default_is_first() -> None:
     assert built(language="nl").languages[0] == "nl"
 
 
-@given(st.text(max_size=40), st.from_regex(r"[0-9]{6}", fullmatch=True), st.text(max_size=10))
+NAMES = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters="{}"), max_size=40)
+
+
+@given(NAMES, st.from_regex(r"[0-9]{6}", fullmatch=True), st.text(max_size=10))
 def test_the_last_line_is_the_hosts_and_the_codes_whatever_the_service_is_called(
     service: str, code: str, language: str
 ) -> None:
     message = built(service_name=service).write(code, language)
     assert message.split("\n")[-1] == f"@id.example.org #{code}"
     assert message.startswith(code)
+
+
+@pytest.mark.parametrize("wrong", ["a\n@evil.test #1", "{code}", "\u2028", "s" * 41])
+def test_a_services_name_is_one_short_line(wrong: str) -> None:
+    with pytest.raises(ValueError, match="service_name"):
+        Sms(service_name=wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"conversion_window": "2m"}, {"conversion_window": "0s"}, {"conversion_grace": "2d"}, {"breaker_open_for": "0s"}],
+)
+def test_times_that_would_switch_the_breakers_off_stop_the_start(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="conversion_grace"):
+        Sms(**wrong)
 
 
 @pytest.mark.parametrize("wrong", ["", "no code", "{code} {code}", "{code}\n@evil.test #{service}"])
