@@ -27,7 +27,7 @@ from sydent_py.invites.opt_out import OptOuts
 from sydent_py.invites.sign import SignInvite
 from sydent_py.invites.store import Blocked, StoreInvite
 from sydent_py.log.append import Log
-from sydent_py.messaging import email, twilio
+from sydent_py.messaging import email, providers
 from sydent_py.messaging.templates import Templates
 from sydent_py.outbox.deliver import Deliver
 from sydent_py.outbox.outbox import Outbox
@@ -228,5 +228,5 @@ class _Builder:
 def _outside(settings: Settings, sealer: Sealer, signer: Signer) -> Outside:
     clock = SystemClock()
     mailer = email.build(settings.email, clock, sealer)
-    pager = twilio.build(settings.sms, settings.server.public_base_url, sealer)
+    pager = providers.pager(settings.sms, settings.server.public_base_url, sealer)
     return Outside(clock, mailer, federation.build(settings.federation, clock, signer), pager)

@@ -15,7 +15,7 @@ from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
 from sydent_py.errors import DestinationRejected, MatrixError, SendError
-from sydent_py.messaging.sms import LogPager, Pager, TextMessage, Unanswered
+from sydent_py.messaging.sms import Pager, TextMessage, Unanswered
 from sydent_py.messaging.smtp import verifying_context
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, read_text
@@ -144,8 +144,6 @@ class Signatures:
 
 def build(settings: Sms, public_base_url: str, sealer: Sealer) -> Pager:
     """The pager that ``[sms]`` describes; ``ConfigurationError`` if its files cannot be used."""
-    if settings.provider == "log":
-        return LogPager()
     tls = verifying_context(settings.ca_file, "sms.ca_file")
     client = Client(
         settings.twilio_account_sid, auth_token(settings), http_client=StrictHttpClient(tls), environment=_NO_ENVIRONMENT
@@ -155,10 +153,8 @@ def build(settings: Sms, public_base_url: str, sealer: Sealer) -> Pager:
     return TwilioPager(client, settings, callback_url(settings, public_base_url), sealer)
 
 
-def signatures(settings: Sms, public_base_url: str) -> Signatures | None:
-    """What verifies Twilio's reports, where Twilio is who sends them."""
-    if settings.provider != "twilio":
-        return None
+def signatures(settings: Sms, public_base_url: str) -> Signatures:
+    """What verifies Twilio's reports; ``ConfigurationError`` if the account's secret cannot be read."""
     return Signatures(callback_url(settings, public_base_url), auth_token(settings))
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from sydent_py.clock import Clock
 from sydent_py.database import Database
-from sydent_py.messaging import texts, twilio
+from sydent_py.messaging import providers, texts
 from sydent_py.messaging.texts import Texts
 from sydent_py.rate_limits import RateLimits
 from sydent_py.sealing import Sealer
@@ -25,7 +25,7 @@ class Sms:
     traffic: Traffic
     status: Status
     texts: Texts
-    signatures: twilio.Signatures | None
+    signatures: providers.Signatures | None
     allowed_countries: frozenset[str]
 
 
@@ -44,6 +44,6 @@ def build(settings: Settings, database: Database, sealer: Sealer, clock: Clock, 
         traffic=traffic,
         status=Status(traffic, limits, own.provider, own.allowed_countries),
         texts=texts.build(own, settings.server.name, urlsplit(public_base_url).hostname or ""),
-        signatures=twilio.signatures(own, public_base_url),
+        signatures=providers.signatures(own, public_base_url),
         allowed_countries=frozenset(own.allowed_countries),
     )
