@@ -221,9 +221,8 @@ def load(path: Path | None) -> Settings:
     try:
         return Settings(**(read_toml(path, "--config") if path else {}))
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, problem['loc']))}: {explain(problem)}" for problem in error.errors()]
         source = f"{path} and the environment" if path else "the environment"
-        raise ConfigurationError("\n".join([f"The configuration ({source}) cannot be used:", *problems])) from error
+        raise ConfigurationError("\n".join([f"The configuration ({source}) cannot be used:", *explain(error)])) from error
     except SettingsError as error:
         raise ConfigurationError(f"The environment cannot be used: {error}. Lists are JSON: '[\"10.0.0.0/8\"]'.") from error
 
@@ -254,8 +253,12 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             raise ConfigurationError(f"The environment variable {name} names no section of the configuration.")
 
 
-def explain(problem: Mapping[str, Any]) -> str:
-    """What is wrong, without pydantic's repetition of the value: it may be a secret."""
+def explain(error: ValidationError) -> list[str]:
+    """Where each value does not fit and why, without pydantic's repetition of the value: it may be a secret."""
+    return [f"{'.'.join(map(str, problem['loc']))}: {_reason(problem)}" for problem in error.errors()]
+
+
+def _reason(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return "unknown key"
     return str(problem["msg"]).removeprefix("Value error, ")

@@ -49,5 +49,4 @@ def load_terms(path: Path | None) -> TermsFile:
     try:
         return TermsFile(**read_toml(path, "terms.file"))
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, problem['loc']))}: {explain(problem)}" for problem in error.errors()]
-        raise ConfigurationError("\n".join([f"The terms file {path} cannot be used:", *problems])) from error
+        raise ConfigurationError("\n".join([f"The terms file {path} cannot be used:", *explain(error)])) from error

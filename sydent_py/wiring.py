@@ -13,7 +13,7 @@ from sydent_py.bindings.mine import Mine
 from sydent_py.bindings.notify import NotifyHomeserver
 from sydent_py.bindings.removal import Removals, SendRemovalMail
 from sydent_py.bindings.unbind import Unbind
-from sydent_py.clock import SystemClock
+from sydent_py.clock import DAY_MS, SystemClock
 from sydent_py.directory.lookup import HashDetails, Lookup, LookupBudgets
 from sydent_py.directory.peppers import Peppers
 from sydent_py.directory.publish import Directory
@@ -53,7 +53,6 @@ from sydent_py.validation.sending import Sending
 from sydent_py.validation.sessions import Sessions
 from sydent_py.validation.submit_token import SubmitToken
 
-DAY_MS = 86_400_000
 # A homeserver may be down for days. A mail that is late by more than one is not worth sending.
 GIVE_UP_ONBIND_AFTER_MS = 7 * DAY_MS
 GIVE_UP_MAIL_AFTER_MS = DAY_MS
@@ -80,6 +79,8 @@ class _Builder:
         self.limits: RateLimits = rate_limits.build(settings.limits, self.database, self.sealer, self.clock)
         self.peppers = Peppers(self.database, self.sealer, self.clock)
         self.directory = Directory(self.peppers)
+        log = Log(self.sealer, self.clock)
+        self.associations = Associations(self.directory, log, self.signer, self.sealer, self.clock)
         self.lookup = self._lookup()
         self.sessions = Sessions(self.database, self.sealer, self.clock)
         self.sms = sms.build(settings, self.database, self.sealer, self.clock, self.limits)
@@ -160,9 +161,7 @@ class _Builder:
         return Validation(request_email_token, request_msisdn_token, submit_token, self.sessions)
 
     def _bindings(self) -> Bindings:
-        log = Log(self.sealer, self.clock)
-        associations = Associations(self.directory, log, self.signer, self.sealer, self.clock)
-        base_url = self.settings.server.public_base_url
+        associations, base_url = self.associations, self.settings.server.public_base_url
         removals = Removals(self.database, associations, self.outbox, self.sealer, url=f"{base_url}/remove")
         return Bindings(
             bind=Bind(self.database, self.sessions, associations, self.stored_invites, self.outbox),
@@ -202,8 +201,7 @@ class _Builder:
             sign_url=f"{self.settings.server.public_base_url}{INVITE_SIGNING_PATH}",
             client_link=self.settings.invites.client_link,
         )
-        associations = removals.associations
-        send_onbind = NotifyHomeserver(self.database, associations, self.stored_invites, self.outside.homeservers)
+        send_onbind = NotifyHomeserver(self.database, self.associations, self.stored_invites, self.outside.homeservers)
         send_removal = SendRemovalMail(removals, mailer, self.templates, server_name)
         shared = (self.database, self.sealer, self.clock)
         return Deliveries(

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from sydent_py.clock import Clock
+from sydent_py.clock import DAY_MS, Clock
 from sydent_py.database import Database
 from sydent_py.directory import models
 from sydent_py.directory.peppers import Peppers, lookup_hash
 from sydent_py.errors import InvalidParam, InvalidPepper, LimitExceeded, TooLarge
 from sydent_py.identifiers import UserId
 from sydent_py.sealing import Sealer
-
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,9 @@ class Homeservers:
     def onbind(self, server: ServerName, content: Mapping[str, Any], *, signed: bool) -> None:
         """Tell ``server`` that one of its users has bound an address, and which invitations wait for it.
 
-        The specification says PUT; Synapse listens to POST. A homeserver that cannot verify us (401) gets it unsigned. Raises ``Refused`` where asking again would not help, and
-        ``RequestFailed`` where it might. Server-Server API, ``PUT /_matrix/federation/v1/3pid/onbind``.
+        The specification says PUT; Synapse listens to POST. A homeserver that cannot verify us (401) gets it unsigned.
+        Raises ``Refused`` where asking again would not help, and ``RequestFailed`` where it might. Server-Server API,
+        ``PUT /_matrix/federation/v1/3pid/onbind``.
         """
         destinations, deadline = self._find(server, self.onbind_timeout_s)
         response = self._notify(server, destinations, "PUT", content, deadline, signed=signed)

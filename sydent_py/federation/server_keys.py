@@ -11,7 +11,7 @@ from nacl.signing import VerifyKey
 
 from sydent_py.clock import Clock
 from sydent_py.federation.transport import Reason, RequestFailed
-from sydent_py.federation.x_matrix import decode_exactly, is_key_id, is_signature
+from sydent_py.federation.x_matrix import SIGNATURE_BYTES, decode_exactly, is_key_id, is_signature
 from sydent_py.identifiers import ServerName
 
 # The specification's bound: a server that was lost to somebody else is believed for a week at most.
@@ -24,7 +24,6 @@ MAX_SERVERS = 1000
 MAX_KEYS = 64
 
 _KEY_BYTES = 32
-_SIGNATURE_BYTES = 64
 
 Keys = Mapping[str, VerifyKey]
 
@@ -166,6 +165,6 @@ def _has_signed(key: VerifyKey, message: bytes, signature: Any) -> bool:
     if not isinstance(signature, str):
         return False
     try:
-        return is_signature(key, message, decode_exactly(signature, _SIGNATURE_BYTES))
+        return is_signature(key, message, decode_exactly(signature, SIGNATURE_BYTES))
     except ValueError:
         return False

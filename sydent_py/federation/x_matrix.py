@@ -19,7 +19,7 @@ MAX_AUTHORIZATION_CHARACTERS = 8192
 # A server signs once with each of its keys, and has one or two.
 MAX_CREDENTIALS = 5
 
-_SIGNATURE_BYTES = 64
+SIGNATURE_BYTES = 64
 _KEY_ID = re.compile(r"ed25519:[!-~]{1,100}")
 # Every repetition is possessive: whatever is sent, a character is looked at once or twice.
 _PARAMETER = re.compile(
@@ -86,7 +86,7 @@ def parse(authorization: str) -> tuple[Credentials, ...]:
 def _credentials(parameters: Mapping[str, str]) -> Credentials:
     try:
         origin, key_id = ServerName.parse(parameters["origin"]), parameters["key"]
-        signature = decode_exactly(parameters["sig"], _SIGNATURE_BYTES)
+        signature = decode_exactly(parameters["sig"], SIGNATURE_BYTES)
     except (KeyError, ValueError, InvalidParam) as error:
         raise Forbidden("The X-Matrix header needs a valid origin, key and sig.") from error
     if not is_key_id(key_id):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sydent_py.clock import Clock
+from sydent_py.clock import DAY_MS, Clock
 from sydent_py.database import Database
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.invites import models
@@ -16,7 +16,6 @@ from sydent_py.messaging.templates import Templates
 from sydent_py.outbox.mail import send
 from sydent_py.sealing import Sealer, hash_token
 
-DAY_MS = 86_400_000
 MAX_NAME_CHARACTERS = 80
 SPACE = "m.space"
 

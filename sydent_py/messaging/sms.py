@@ -7,6 +7,9 @@ from typing import Protocol
 from sydent_py.errors import SendError
 from sydent_py.phone_numbers import PhoneNumber
 
+CALLBACK_PATH = "/_matrix/identity/unstable/sydent_py/sms/status"
+"""Where providers report what became of a message."""
+
 _RULE = "=" * 78
 
 

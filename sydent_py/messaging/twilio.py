@@ -15,13 +15,12 @@ from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
 from sydent_py.errors import DestinationRejected, MatrixError, SendError
-from sydent_py.messaging.sms import Pager, TextMessage, Unanswered
+from sydent_py.messaging.sms import CALLBACK_PATH, Pager, TextMessage, Unanswered
 from sydent_py.messaging.smtp import verifying_context
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, read_text
 from sydent_py.sms_settings import Sms
 
-CALLBACK_PATH = "/_matrix/identity/unstable/sydent_py/sms/status"
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 15.0
 MAX_ANSWER_BYTES = 64 * 1024

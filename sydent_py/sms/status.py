@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sydent_py.clock import DAY_MS
 from sydent_py.rate_limits import RateLimits
 from sydent_py.sms import models
 from sydent_py.sms.breakers import State
-from sydent_py.sms.traffic import DAY_MS, Traffic
+from sydent_py.sms.traffic import Traffic
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import Connection
 
 from sydent_py import tokens
-from sydent_py.clock import Clock
+from sydent_py.clock import DAY_MS, Clock
 from sydent_py.database import Database
 from sydent_py.errors import SendError
 from sydent_py.phone_numbers import PhoneNumber
@@ -16,7 +16,6 @@ from sydent_py.sms.breakers import Breakers
 
 # How long a number that a message did not reach is not tried again.
 UNREACHABLE_MS = 3_600_000
-DAY_MS = 86_400_000
 
 log = structlog.get_logger(__name__)
 
