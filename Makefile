@@ -7,6 +7,11 @@ UV_VERSION := 0.13.9
 STAMP := $(VENV)/.installed
 SYNAPSE_VENV := .venv-synapse
 SYNAPSE_STAMP := $(SYNAPSE_VENV)/.installed
+TLOG_VENV := .venv-tlog
+TLOG_STAMP := $(TLOG_VENV)/.installed
+# pyenv's shims fail for the versions that are not selected, and uv stops at the first that fails: its versions come before them.
+PYENV_ROOTS = $(PYENV_ROOT) $(HOME)/.pyenv $(patsubst %/shims,%,$(filter %/shims,$(subst :, ,$(PATH))))
+PYENV_BINS = $(sort $(wildcard $(addsuffix /versions/*/bin,$(PYENV_ROOTS))))
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
@@ -32,10 +37,19 @@ $(SYNAPSE_STAMP): tests/synapse/requirements.txt | $(STAMP)
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(SYNAPSE_VENV)/bin/python $<
 	@touch $@
 
+# Another implementation of the log's formats. It needs Python 3.12; where there is none, its tests say that they are skipped.
+$(TLOG_STAMP): tests/tlog/requirements.txt | $(STAMP)
+	@for bin in $(PYENV_BINS); do PATH="$$bin:$$PATH"; done; \
+	if python=$$($(BIN)/uv python find '>=3.12' 2>/dev/null); then \
+		$(BIN)/uv venv --quiet --clear --python "$$python" $(TLOG_VENV) && \
+		$(BIN)/uv pip sync --quiet --compile-bytecode --python $(TLOG_VENV)/bin/python $< && \
+		touch $@; \
+	else echo "tests/tlog is left out: it needs Python 3.12 or newer, which is not on this machine"; fi
+
 serve: setup ## Run the server on its embedded defaults: http://127.0.0.1:8090
 	$(BIN)/sydent-py serve
 
-test: setup $(SYNAPSE_STAMP) ## Run every test, on SQLite and on a real PostgreSQL, and with real homeservers
+test: setup $(SYNAPSE_STAMP) $(TLOG_STAMP) ## Run every test, on SQLite and on a real PostgreSQL, and with real homeservers
 	$(BIN)/pytest
 
 check: setup lint types contracts test ## Everything CI checks
@@ -58,4 +72,4 @@ bench: setup ## Measure lookups and accounts at 1,000,000 bindings, beside a raw
 	$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf $(VENV) $(SYNAPSE_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) $(SYNAPSE_VENV) $(TLOG_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

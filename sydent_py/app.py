@@ -10,6 +10,7 @@ from sydent_py.api import (
     delegate,
     homeservers,
     invites,
+    log,
     lookup,
     pubkey,
     sms,
@@ -18,7 +19,7 @@ from sydent_py.api import (
     validation,
     web,
 )
-from sydent_py.pages import confirm, confirm_phone, opt_out, page, remove
+from sydent_py.pages import confirm, confirm_phone, front, opt_out, page, remove
 from sydent_py.services import Services
 from sydent_py.settings import ConfigurationError
 
@@ -33,7 +34,9 @@ _BLUEPRINTS = (
     invites.bp,
     homeservers.bp,
     sms.bp,
+    log.bp,
     page.bp,
+    front.bp,
     confirm.bp,
     confirm_phone.bp,
     opt_out.bp,

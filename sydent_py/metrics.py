@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from sydent_py import __version__
+from sydent_py.log.published import PublishedLog
 from sydent_py.services import Deliveries, Services
 from sydent_py.sms.status import Status
 
@@ -14,7 +15,7 @@ from sydent_py.sms.status import Status
 def render(services: Services) -> bytes:
     """Every figure, in Prometheus' text format. No process keeps any of its own, so that it matters not which one answers."""
     registry = CollectorRegistry(auto_describe=False)
-    for collector in (_Build(), _Outbox(services.deliveries), _Sms(services.sms.status)):
+    for collector in (_Build(), _Outbox(services.deliveries), _Log(services.published_log), _Sms(services.sms.status)):
         registry.register(collector)
     return generate_latest(registry)
 
@@ -40,6 +41,23 @@ class _Outbox(Collector):
             waiting.add_metric([delivery.kind], count)
             oldest.add_metric([delivery.kind], age_s)
         yield from (waiting, oldest)
+
+
+class _Log(Collector):
+    """The signed log: what waits for its place grows when no worker is active."""
+
+    def __init__(self, published_log: PublishedLog) -> None:
+        self._published_log = published_log
+
+    def collect(self) -> Iterable[Metric]:
+        status = self._published_log.status()
+        entries, published_at_s = status.checkpoint.size, status.published_at_ms / 1000
+        yield GaugeMetricFamily("sydent_py_log_entries", "Entries that the newest checkpoint covers.", entries)
+        yield GaugeMetricFamily("sydent_py_log_checkpoint_timestamp_seconds", "When it was signed.", published_at_s)
+        yield GaugeMetricFamily("sydent_py_log_pending_entries", "Entries that wait for their place.", status.pending)
+        yield GaugeMetricFamily(
+            "sydent_py_log_oldest_pending_seconds", "How long the oldest has waited.", status.oldest_pending_s
+        )
 
 
 class _Sms(Collector):

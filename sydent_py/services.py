@@ -23,6 +23,8 @@ from sydent_py.invites.invites import Invites
 from sydent_py.invites.opt_out import OptOuts
 from sydent_py.invites.sign import SignInvite
 from sydent_py.invites.store import StoreInvite
+from sydent_py.log.published import PublishedLog
+from sydent_py.log.sequencer import Sequencer
 from sydent_py.messaging.email import Mailer
 from sydent_py.messaging.sms import Pager
 from sydent_py.outbox.deliver import Deliver
@@ -101,6 +103,14 @@ class Deliveries:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """Who runs the server: a name, and an email address or an ``https`` URL; each is empty where it is not given."""
+
+    name: str
+    contact: str
+
+
+@dataclass(frozen=True)
 class Services:
     """The whole server below its HTTP edge."""
 
@@ -112,9 +122,12 @@ class Services:
     bindings: Bindings
     invites: Invitations
     deliveries: Deliveries
+    sequencer: Sequencer
+    published_log: PublishedLog
     hash_details: HashDetails
     lookup: Lookup
     server_name: str
+    operator: Operator
     public_base_url: str
     trusted_proxies: tuple[Network, ...]
     delegate_networks: tuple[Network, ...]
@@ -135,6 +148,7 @@ class Services:
             self.invites.stored.forget_expired(db)
             self.lookup.forget_expired(db)
             rate_limits.forget_expired(db, self.clock.now_ms())
+        self.database.forget_deleted()
 
     def close(self) -> None:
         """Let go of the database."""

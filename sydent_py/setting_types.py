@@ -14,6 +14,7 @@ from sydent_py.errors import MatrixError
 from sydent_py.identifiers import Network, ServerName, ThreePid, UserId
 
 _URL = re.compile(r"(?P<scheme>https?)://(?P<host>[^/?#@\s]+)(?P<path>(?:/[A-Za-z0-9._~/-]*)?)", re.ASCII)
+_WEB_PAGE = re.compile(r"https://(?P<host>[^/?#@\s]+)(?:[/?#][\x21-\x7e]*)?", re.ASCII)
 _OWN_NAME = re.compile(r"(?P<host>[^/?#@\s]+)(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
 _MAILBOX = re.compile(r"(?:(?P<name>[^<>\x00-\x1f\x7f]*?)\s*<(?P<bracketed>[^<>\s]+)>|(?P<bare>[^<>\s]+))")
 _DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhd])", re.ASCII)
@@ -116,6 +117,17 @@ def _recipient(value: str) -> str:
         raise ValueError(f"{value!r} is neither an email address nor a domain") from error
 
 
+def _contact(value: str) -> str:
+    page = _WEB_PAGE.fullmatch(value)
+    try:
+        if page is not None:
+            ServerName.parse(page["host"])
+            return value
+        return value and ThreePid.email(value).address
+    except MatrixError as error:
+        raise ValueError(f"{value!r} is neither an email address nor a URL such as 'https://example.org/contact'") from error
+
+
 def _own_name(value: str) -> str:
     match = _OWN_NAME.fullmatch(value)
     if match is None:
@@ -155,6 +167,7 @@ DatabaseUrl = Annotated[str, AfterValidator(_known_database)]
 LinkTemplate = Annotated[str, AfterValidator(_link_template)]
 Sender = Annotated[str, AfterValidator(_sender)]
 Recipient = Annotated[str, AfterValidator(_recipient)]
+Contact = Annotated[str, AfterValidator(_contact)]
 OwnName = Annotated[str, AfterValidator(_own_name)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 NetworkText = Annotated[Network, BeforeValidator(_network)]

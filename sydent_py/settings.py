@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from sydent_py.setting_types import (
     BaseUrl,
+    Contact,
     DatabaseUrl,
     LinkTemplate,
     Listening,
@@ -50,6 +51,13 @@ class Server(Section):
     threads: int = Field(default=8, ge=1)
     data_dir: Path = Path("data")
     trusted_proxies: tuple[NetworkText, ...] = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
+
+
+class Operator(Section):
+    """``[operator]``: who runs the server, as the page at ``/`` says it."""
+
+    name: str = ""
+    contact: Contact = ""
 
 
 class DatabaseSection(Section):
@@ -166,6 +174,7 @@ class Settings(BaseSettings):
     )
 
     server: Server = Server()
+    operator: Operator = Operator()
     database: DatabaseSection = DatabaseSection()
     email: Email = Email()
     validation: Validation = Validation()
@@ -203,6 +212,11 @@ class Settings(BaseSettings):
     def signing_key_path(self) -> Path:
         """The Ed25519 keys that sign associations."""
         return self.server.data_dir / "signing.key"
+
+    @property
+    def log_key_path(self) -> Path:
+        """The Ed25519 key that signs the log."""
+        return self.server.data_dir / "log.key"
 
     @property
     def sealing_key_path(self) -> Path:

@@ -45,7 +45,12 @@ class Signer:
     @property
     def key_id(self) -> str:
         """The name of the key that signs."""
-        return key_id_of(self.keys[0])
+        return self.key_ids[0]
+
+    @cached_property
+    def key_ids(self) -> tuple[str, ...]:
+        """The name of every key, in the order of ``public_keys``."""
+        return tuple(map(key_id_of, self.keys))
 
     @cached_property
     def public_keys(self) -> tuple[str, ...]:
@@ -54,14 +59,14 @@ class Signer:
 
     def public_key(self, key_id: str) -> str:
         """The unpadded base64 of the key named ``key_id`` (``ed25519:0``); ``NotFound`` for any other name."""
-        for key, public_key in zip(self.keys, self.public_keys, strict=True):
-            if key_id_of(key) == key_id:
+        for known_id, public_key in zip(self.key_ids, self.public_keys, strict=True):
+            if known_id == key_id:
                 return public_key
         raise NotFound("The public key was not found.")
 
     def owns(self, public_key: str) -> bool:
         """Whether ``public_key`` is one of this server's, in either base64 alphabet."""
-        wanted = decode_public_key(public_key)
+        wanted = decode_bytes(public_key)
         return any(bytes(get_verify_key(key)) == wanted for key in self.keys)
 
 
@@ -79,7 +84,7 @@ class EphemeralKey:
     @classmethod
     def parse(cls, private_key: str) -> "EphemeralKey | None":
         """The key in ``private_key``, base64 in either alphabet; None for anything else."""
-        seed = decode_public_key(private_key)
+        seed = decode_bytes(private_key)
         return None if seed is None or len(seed) != _KEY_BYTES else cls(seed)
 
     @property
@@ -106,7 +111,7 @@ def key_id_of(key: SigningKey) -> str:
     return f"{key.alg}:{key.version}"
 
 
-def decode_public_key(text: str) -> bytes | None:
+def decode_bytes(text: str) -> bytes | None:
     """The bytes in ``text``, base64 in either alphabet; None for anything else.
 
     A ``+`` that a client left unescaped in a query string arrives as a space.

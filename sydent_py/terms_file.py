@@ -31,9 +31,14 @@ class Policy(BaseModel):
         return self
 
     @property
+    def translations(self) -> dict[str, Translation]:
+        """The policy in every language it has, by language code."""
+        return self.__pydantic_extra__
+
+    @property
     def urls(self) -> frozenset[str]:
         """Accepting any one of these accepts the policy."""
-        return frozenset(translation.url for translation in self.__pydantic_extra__.values())
+        return frozenset(translation.url for translation in self.translations.values())
 
 
 class TermsFile(Section):

@@ -27,6 +27,9 @@ from sydent_py.invites.opt_out import OptOuts
 from sydent_py.invites.sign import SignInvite
 from sydent_py.invites.store import Blocked, StoreInvite
 from sydent_py.log.append import Log
+from sydent_py.log.erase import EraseHistory
+from sydent_py.log.published import PublishedLog
+from sydent_py.log.sequencer import Sequencer
 from sydent_py.messaging import email, providers
 from sydent_py.messaging.templates import Templates
 from sydent_py.outbox.deliver import Deliver
@@ -39,6 +42,7 @@ from sydent_py.services import (
     Bindings,
     Deliveries,
     Invitations,
+    Operator,
     Outside,
     Services,
     Validation,
@@ -79,8 +83,9 @@ class _Builder:
         self.limits: RateLimits = rate_limits.build(settings.limits, self.database, self.sealer, self.clock)
         self.peppers = Peppers(self.database, self.sealer, self.clock)
         self.directory = Directory(self.peppers)
-        log = Log(self.sealer, self.clock)
-        self.associations = Associations(self.directory, log, self.signer, self.sealer, self.clock)
+        self.log_key = installation.read_log_key(settings)
+        self.log = Log(self.log_key.name, self.sealer, self.clock)
+        self.associations = Associations(self.directory, self.log, self.signer, self.sealer, self.clock)
         self.lookup = self._lookup()
         self.sessions = Sessions(self.database, self.sealer, self.clock)
         self.sms = sms.build(settings, self.database, self.sealer, self.clock, self.limits)
@@ -106,9 +111,12 @@ class _Builder:
             bindings=bindings,
             invites=self._invites(),
             deliveries=self._deliveries(bindings.removals),
+            sequencer=Sequencer(self.database, self.log_key, self.clock),
+            published_log=PublishedLog(self.database, self.log_key.verifier_key, self.clock),
             hash_details=HashDetails(self.peppers, settings.lookup.algorithms),
             lookup=self.lookup,
             server_name=settings.server.name,
+            operator=Operator(settings.operator.name.strip(), settings.operator.contact),
             public_base_url=settings.server.public_base_url,
             trusted_proxies=settings.server.trusted_proxies,
             delegate_networks=settings.homeserver_delegate.networks if settings.homeserver_delegate.enabled else (),
@@ -163,11 +171,20 @@ class _Builder:
     def _bindings(self) -> Bindings:
         associations, base_url = self.associations, self.settings.server.public_base_url
         removals = Removals(self.database, associations, self.outbox, self.sealer, url=f"{base_url}/remove")
+        erase_history = EraseHistory(self.log, self.signer)
         return Bindings(
             bind=Bind(self.database, self.sessions, associations, self.stored_invites, self.outbox),
             unbind=Unbind(self.database, self.sessions, associations, removals),
             removals=removals,
-            mine=Mine(self.database, self.tokens, self.sessions, associations, self.stored_invites, self.outbox),
+            mine=Mine(
+                database=self.database,
+                tokens=self.tokens,
+                sessions=self.sessions,
+                associations=associations,
+                invites=self.stored_invites,
+                outbox=self.outbox,
+                erase_history=erase_history,
+            ),
         )
 
     def _invites(self) -> Invitations:

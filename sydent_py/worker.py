@@ -26,6 +26,7 @@ FINISH_WITHIN_S = 10.0
 HOUR_S = 3600.0
 # An invitation or a binding that somebody waits for is seen at once.
 DELIVER_EVERY_S = 0.2
+SEQUENCE_EVERY_S = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,8 @@ class Job:
 def jobs(services: Services) -> tuple[Job, ...]:
     """Everything that is done in the background."""
     deliveries = [Job(each.kind, DELIVER_EVERY_S, each, each.finish) for each in vars(services.deliveries).values()]
-    return *deliveries, Job("forget", HOUR_S, services.forget_expired)
+    sequence = Job("sequence", SEQUENCE_EVERY_S, services.sequencer)
+    return *deliveries, sequence, Job("forget", HOUR_S, services.forget_expired)
 
 
 class Stop(Protocol):

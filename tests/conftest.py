@@ -22,6 +22,7 @@ from tests.fakes.mailbox import Mailbox
 
 SEALING_KEY = "5e" * 32
 SIGNING_KEY = "ed25519 0 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n"  # of the specification's test vectors
+LOG_KEY = "ed25519 0 " + "bG9n" * 10 + "bG8\n"
 SUITES_WITH_SOCKETS = {"integration", "synapse", "bench"}
 
 Launch = Callable[..., Driver]
@@ -91,6 +92,7 @@ def empty_database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Pa
 def write_keys(directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     (directory / "signing.key").write_text(SIGNING_KEY)
+    (directory / "log.key").write_text(LOG_KEY)
     (directory / "sealing.key").write_text(SEALING_KEY)
 
 

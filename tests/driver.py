@@ -17,6 +17,7 @@ from tests.fakes.homeservers import FakeHomeservers
 from tests.fakes.mailbox import Mailbox
 
 V2 = "/_matrix/identity/v2"
+OWN = "/_matrix/identity/unstable/sydent_py"
 SECRET = "a_client_secret"
 TERMS = """
 [policies.privacy_policy]
@@ -137,6 +138,14 @@ class Driver:
         for delivery in vars(self.services.deliveries).values():
             delivery()
             delivery.finish(within_s=10)
+
+    def sequence(self) -> None:
+        """Do what the worker does about entries that wait for their place in the log."""
+        self.services.sequencer()
+
+    def log(self, path: str, **options: Any) -> TestResponse:
+        """A file of the log, as anybody may read it."""
+        return self.request("GET", f"{OWN}/log/{path}", **options)
 
     def pepper(self, token: str) -> str:
         return str(self.get("/hash_details", token).get_json()["lookup_pepper"])

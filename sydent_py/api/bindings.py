@@ -12,6 +12,7 @@ from sydent_py.api.access import (
     calling_homeserver,
 )
 from sydent_py.api.web import ClientSecret, Parameters, ShortText, parse, query, services
+from sydent_py.bindings.associations import Vouched
 from sydent_py.errors import MissingParams
 from sydent_py.identifiers import ThreePid
 from sydent_py.validation.sessions import Proof
@@ -64,23 +65,23 @@ def get_validated() -> dict[str, Any]:
 def bind() -> dict[str, Any]:
     """``POST /3pid/bind``"""
     body = parse(BindBody, form=True)
-    return services().bindings.bind(caller(), body.sid, body.client_secret, body.mxid)
+    vouched = services().bindings.bind(caller(), body.sid, body.client_secret, body.mxid)
+    return {**vouched.signed, **_beside(receipt=vouched.receipt.to_json())}
 
 
 @bp.post(f"{V2}/unbind")
 @account_or_homeserver
-def unbind() -> dict[str, Any]:
+def take_back() -> dict[str, Any]:
     """``POST /3pid/unbind``"""
     body = parse(UnbindBody)
     threepid = ThreePid.parse(body.threepid.medium, body.threepid.address)
     homeserver = calling_homeserver()
+    unbind = services().bindings.unbind
     if homeserver is not None:
-        services().bindings.unbind.by_homeserver(homeserver, body.mxid, threepid)
-    elif body.sid is None or body.client_secret is None:
+        return _removed(unbind.by_homeserver(homeserver, body.mxid, threepid))
+    if body.sid is None or body.client_secret is None:
         raise MissingParams("Missing: sid and client_secret, which prove the address.")
-    else:
-        services().bindings.unbind.by_session(caller(), body.sid, body.client_secret, body.mxid, threepid)
-    return {}
+    return _removed(unbind.by_session(caller(), body.sid, body.client_secret, body.mxid, threepid))
 
 
 @bp.get(f"{OWN}/bindings/mine")
@@ -94,8 +95,7 @@ def show_mine() -> dict[str, Any]:
 @account_without_terms
 def remove_mine(medium: str, address: str) -> dict[str, Any]:
     """Remove a binding of the account's own, without another proof."""
-    services().bindings.unbind.own(caller(), ThreePid.parse(medium, address))
-    return {}
+    return _removed(services().bindings.unbind.own(caller(), ThreePid.parse(medium, address)))
 
 
 @bp.post(f"{OWN}/account/erase")
@@ -108,3 +108,13 @@ def erase_mine() -> dict[str, Any]:
 def validated(proof: Proof) -> dict[str, Any]:
     """A validated address."""
     return {"medium": proof.threepid.medium, "address": proof.threepid.address, "validated_at": proof.validated_at_ms}
+
+
+def _removed(vouched: Vouched | None) -> dict[str, Any]:
+    """Nothing, as the specification says; and beside it what the log says, where there was something to remove."""
+    return _beside(receipt=vouched.receipt.to_json(), signed=vouched.signed) if vouched else {}
+
+
+def _beside(**told: Any) -> dict[str, Any]:
+    """What no signature covers (Appendices, "Signing JSON"), under our own name."""
+    return {"unsigned": {"sydent_py": told}}

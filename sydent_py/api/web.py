@@ -43,7 +43,7 @@ CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Origin, X-Requested-With, Content-Type, Accept, Authorization",
-    "Access-Control-Expose-Headers": "Retry-After",
+    "Access-Control-Expose-Headers": "Retry-After, ETag",
     "Access-Control-Max-Age": "7200",
 }
 
@@ -223,8 +223,8 @@ def _answer_preflight() -> Response | None:
 
 
 def _add_headers(response: Response) -> Response:
-    """CORS on every answer of the API; pages are for this origin alone and bring their own."""
-    if response.mimetype == "application/json":
+    """CORS on every answer of the API; pages are for this origin alone."""
+    if response.mimetype == "application/json" or request.path.startswith("/_matrix/"):
         response.headers.update(CORS_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

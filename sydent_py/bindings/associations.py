@@ -9,11 +9,19 @@ from sydent_py.bindings import models
 from sydent_py.clock import Clock
 from sydent_py.directory.publish import Directory
 from sydent_py.identifiers import ThreePid, UserId
-from sydent_py.log.append import Log
+from sydent_py.log.append import Log, Receipt
 from sydent_py.sealing import Sealer
 from sydent_py.signing import Signer
 
 HUNDRED_YEARS_MS = 100 * 365 * 24 * 3_600_000
+
+
+@dataclass(frozen=True)
+class Vouched:
+    """What the server has signed, and the receipt for its entry in the log."""
+
+    signed: dict[str, Any]
+    receipt: Receipt
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Associations:
     sealer: Sealer
     clock: Clock
 
-    def make(self, db: Connection, threepid: ThreePid, user: UserId) -> dict[str, Any]:
+    def make(self, db: Connection, threepid: ThreePid, user: UserId) -> Vouched:
         """The signed association of ``threepid`` with ``user``, in place of any other."""
         self.directory.lock(db, threepid)
         displaced = self._get(db, threepid)
@@ -41,26 +49,24 @@ class Associations:
             **{name: association[name] for name in ("ts", "not_before", "not_after")},
         )
         self.directory.publish(db, threepid, user)
-        self.log.append(db, "bind", association)
-        return association
+        return Vouched(association, self.log.append(db, "bind", association))
 
     def made_at(self, db: Connection, threepid: ThreePid, mxid: str) -> int | None:
         """The ``ts`` of the association of ``threepid`` with ``mxid``, if there is one."""
         association = self._get(db, threepid)
         return None if association is None or association.user_id != mxid else int(association.ts)
 
-    def remove(self, db: Connection, threepid: ThreePid, mxid: str) -> bool:
-        """Remove the association of ``threepid`` with ``mxid``: whether there was one."""
+    def remove(self, db: Connection, threepid: ThreePid, mxid: str) -> Vouched | None:
+        """Remove the association of ``threepid`` with ``mxid``: what the log says of it, or None where there was none."""
         self.directory.lock(db, threepid)
         made_at = self.made_at(db, threepid, mxid)
         if made_at is None:
-            return False
+            return None
         models.remove(db, self.signer.server_name, self._index(threepid))
         self.directory.withdraw(db, threepid)
         ts = self._ts_after(made_at)
-        unbind = {"medium": threepid.medium, "address": threepid.address, "mxid": mxid, "ts": ts}
-        self.log.append(db, "unbind", self.signer.sign(unbind))
-        return True
+        unbind = self.signer.sign({"medium": threepid.medium, "address": threepid.address, "mxid": mxid, "ts": ts})
+        return Vouched(unbind, self.log.append(db, "unbind", unbind))
 
     def lock(self, db: Connection, threepid: ThreePid) -> None:
         """Until this transaction ends, no other one makes or removes an association of ``threepid``."""
@@ -69,7 +75,8 @@ class Associations:
     def remove_all(self, db: Connection, user: UserId) -> int:
         """Remove every association with ``user``: how many."""
         bindings = models.of_user(db, str(user))
-        return sum(self.remove(db, self.threepid(binding), str(user)) for binding in bindings)
+        removed = [self.remove(db, self.threepid(binding), str(user)) for binding in bindings]
+        return len([each for each in removed if each])
 
     def threepid(self, binding: Any) -> ThreePid:
         """The address of a binding."""

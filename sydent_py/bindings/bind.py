@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from sydent_py.accounts import presence
-from sydent_py.bindings.associations import Associations
+from sydent_py.bindings.associations import Associations, Vouched
 from sydent_py.database import Database
 from sydent_py.errors import Unauthorized
 from sydent_py.identifiers import ThreePid, UserId
@@ -25,7 +25,7 @@ class Bind:
     invites: Invites
     outbox: Outbox
 
-    def __call__(self, account: UserId, sid: str, client_secret: str, mxid: str) -> dict[str, Any]:
+    def __call__(self, account: UserId, sid: str, client_secret: str, mxid: str) -> Vouched:
         """The signed association of the address that the session proves with ``mxid``, which must be the account's own.
 
         It takes the place of any binding the address had, and uses the session up. Raises ``Unauthorized`` (403),
@@ -36,9 +36,9 @@ class Bind:
         with self.database.begin() as db:
             presence.require(db, account)
             threepid = self.sessions.spend(db, account, sid, client_secret)
-            association = self.associations.make(db, threepid, account)
-            self._queue_notification(db, threepid, account, association)
-        return association
+            vouched = self.associations.make(db, threepid, account)
+            self._queue_notification(db, threepid, account, vouched.signed)
+        return vouched
 
     def _queue_notification(self, db: Connection, threepid: ThreePid, account: UserId, association: dict[str, Any]) -> None:
         """Tell the homeserver of the binding and of the invitations that waited for it.

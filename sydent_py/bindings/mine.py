@@ -11,6 +11,7 @@ from sydent_py.bindings.associations import Associations
 from sydent_py.database import Database
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.invites.invites import Invites
+from sydent_py.log.erase import EraseHistory
 from sydent_py.outbox.outbox import Outbox
 from sydent_py.validation.sessions import Sessions
 
@@ -25,18 +26,20 @@ class Mine:
     associations: Associations
     invites: Invites
     outbox: Outbox
+    erase_history: EraseHistory
 
     def show(self, account: UserId) -> dict[str, list[dict[str, Any]]]:
         """The account's ``bindings``, validation ``sessions``, and the ``invites`` that reach it at its addresses.
 
-        Times are in ms since the epoch; addresses are in clear.
+        Times are in ms since the epoch; addresses are in clear. A binding has its ``receipt`` for the log.
         """
         with self.database.autocommit() as db:
             bindings = models.of_user(db, str(account))
             sessions = self.sessions.of(db, account)
             invites = self.invites.addressed_to(db, self._threepids(db, account), account)
+            described = [self._described(db, binding, account) for binding in bindings]
         return {
-            "bindings": [self._described(binding) for binding in bindings],
+            "bindings": described,
             "sessions": [
                 {
                     "medium": session.threepid.medium,
@@ -49,8 +52,9 @@ class Mine:
             "invites": invites,
         }
 
-    def _described(self, binding: Any) -> dict[str, Any]:
+    def _described(self, db: Connection, binding: Any, account: UserId) -> dict[str, Any]:
         threepid = self.associations.threepid(binding)
+        receipt = self.associations.log.receipt(db, threepid, account)
         return {
             "medium": threepid.medium,
             "address": threepid.address,
@@ -58,12 +62,14 @@ class Mine:
             "ts": binding.ts,
             "not_before": binding.not_before,
             "not_after": binding.not_after,
+            "receipt": receipt and receipt.to_json(),
         }
 
     def erase(self, account: UserId) -> dict[str, int]:
         """Delete the account with all that belongs to it, ``show`` and more: how much there was of each.
 
-        ``invites`` counts those that it sent, too. Each binding that is removed is an entry of the log.
+        ``invites`` counts those that it sent, too. Each binding that is removed is an entry of the log, and no entry tells any
+        more what it was about: ``log_entries`` counts them.
         """
         with self.database.begin() as db:
             access_tokens = self.tokens.forget(db, account)
@@ -78,6 +84,7 @@ class Mine:
                 "sessions": self.sessions.forget(db, account),
                 "invites": invites,
                 "access_tokens": access_tokens,
+                "log_entries": self.erase_history(db, account),
             }
 
     def _threepids(self, db: Connection, account: UserId) -> list[ThreePid]:

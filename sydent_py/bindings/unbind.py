@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sydent_py.accounts import presence
 from sydent_py.bindings import models
-from sydent_py.bindings.associations import Associations
+from sydent_py.bindings.associations import Associations, Vouched
 from sydent_py.bindings.removal import Removal, Removals
 from sydent_py.database import Database
 from sydent_py.errors import Forbidden, InvalidParam, NotFound
@@ -14,14 +14,14 @@ from sydent_py.validation.sessions import Sessions
 
 @dataclass(frozen=True)
 class Unbind:
-    """Removes bindings (``POST /3pid/unbind``)."""
+    """Removes bindings (``POST /3pid/unbind``), and gives what the log says of it, if there was one to remove."""
 
     database: Database
     sessions: Sessions
     associations: Associations
     removals: Removals
 
-    def by_session(self, account: UserId, sid: str, client_secret: str, mxid: str, threepid: ThreePid) -> None:
+    def by_session(self, account: UserId, sid: str, client_secret: str, mxid: str, threepid: ThreePid) -> Vouched | None:
         """Remove the binding of ``threepid`` to ``mxid``, proved by a session for that address.
 
         A binding that is not there is removed already. Raises ``Forbidden`` when the session proves another address,
@@ -31,9 +31,9 @@ class Unbind:
             presence.require(db, account)
             if self.sessions.proof(db, account, sid, client_secret).threepid != threepid:
                 raise Forbidden("This validation session is for another address.")
-            self.associations.remove(db, threepid, mxid)
+            return self.associations.remove(db, threepid, mxid)
 
-    def by_homeserver(self, homeserver: ServerName, mxid: str, threepid: ThreePid) -> None:
+    def by_homeserver(self, homeserver: ServerName, mxid: str, threepid: ThreePid) -> Vouched | None:
         """Remove the binding of ``threepid`` to ``mxid``, a user of the homeserver that signed the request.
 
         A binding that is not there is removed already. A signed request holds neither time nor nonce: one that has removed
@@ -46,21 +46,23 @@ class Unbind:
             self.associations.lock(db, threepid)
             made_at = self.associations.made_at(db, threepid, mxid)
             if made_at is None:
-                return
+                return None
             index = self.associations.sealer.index("spent_unbinds", mxid, threepid.medium, threepid.address)
             # Nobody can be asked by mail at a phone number, and to be found for ever is worse than to prove it once more.
             if models.spend_unbind(db, index, self.associations.clock.now_ms()) or threepid.medium != EMAIL:
-                self.associations.remove(db, threepid, mxid)
-            elif models.ask_once(db, index, made_at):
+                return self.associations.remove(db, threepid, mxid)
+            if models.ask_once(db, index, made_at):
                 self.removals.ask(db, Removal(threepid, mxid, made_at))
+            return None
 
-    def own(self, account: UserId, threepid: ThreePid) -> None:
+    def own(self, account: UserId, threepid: ThreePid) -> Vouched:
         """Remove the account's own binding of ``threepid``; ``NotFound`` when it has none."""
         with self.database.begin() as db:
             presence.require(db, account)
             removed = self.associations.remove(db, threepid, str(account))
-        if not removed:
+        if removed is None:
             raise NotFound("This address is not bound to your account here.")
+        return removed
 
 
 def _server_of(mxid: str) -> str:

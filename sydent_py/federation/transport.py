@@ -56,6 +56,7 @@ class RequestFailed(Exception):
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ class Transport:
     ) -> None:
         self._allow_networks = tuple(allow_networks)
         self._look_up = AddressLookup(addresses)
-        self._context = _client_context(ca_file)
+        self._context = client_context(ca_file)
+        self._context.sslsocket_class = _BoundedSocket
 
     def get(self, destinations: Sequence[Destination], target: str, deadline: Deadline) -> Response:
         """The answer to ``GET target``."""
@@ -120,11 +122,11 @@ class Transport:
         """
         destination, connection = self._connect(destinations, deadline)
         try:
-            with connection, _shut_down_at(deadline, connection):
+            with connection, shut_down_at(deadline, connection):
                 outcome: Response | Reason = _ask(connection, destination, method, target, body=body, headers=headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # The error itself stays here: http.client quotes the target in its messages.
-            outcome = _reason(error)
+            outcome = reason_of(error)
         if isinstance(outcome, Reason):
             raise RequestFailed(outcome)
         return outcome
@@ -132,7 +134,7 @@ class Transport:
     def _connect(self, destinations: Sequence[Destination], deadline: Deadline) -> tuple[Destination, ssl.SSLSocket]:
         """The first connection that can be had; each destination gets its share of the time left."""
         failure = RequestFailed(Reason.UNREACHABLE, "no destination")
-        for left, destination in _countdown(destinations):
+        for left, destination in countdown(destinations):
             share = Deadline.after(deadline.clock, min(CONNECT_TIMEOUT_S, _remaining_s(deadline)) / left)
             try:
                 return destination, self._open(destination, share)
@@ -149,12 +151,12 @@ class Transport:
             if not is_permitted(address, self._allow_networks):
                 raise RequestFailed(Reason.BLOCKED, f"{address} is not a public address")
         failure = RequestFailed(Reason.UNRESOLVABLE, "no addresses")
-        for left, address in _countdown(addresses[:MAX_ADDRESSES]):
+        for left, address in countdown(addresses[:MAX_ADDRESSES]):
             share = Deadline.after(deadline.clock, _remaining_s(deadline) / left)
             try:
                 return self._dial(address, destination, share)
             except OSError as error:
-                failure = RequestFailed(_reason(error), str(error))
+                failure = RequestFailed(reason_of(error), str(error))
         raise failure
 
     def _resolve(self, host: str, deadline: Deadline) -> list[IpAddress]:
@@ -191,12 +193,12 @@ class _BoundedSocket(ssl.SSLSocket):
         return count
 
 
-def _client_context(ca_file: Path | None) -> ssl.SSLContext:
+def client_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Verified TLS with the system's roots, and those in ``ca_file``; ``OSError`` where that file cannot be used."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
     context.set_alpn_protocols(["http/1.1"])
-    context.sslsocket_class = _BoundedSocket
     if ca_file is not None:
         context.load_verify_locations(cafile=ca_file)
     return context
@@ -237,7 +239,7 @@ def _ask(
 
 
 @contextmanager
-def _shut_down_at(deadline: Deadline, connection: ssl.SSLSocket) -> Iterator[None]:
+def shut_down_at(deadline: Deadline, connection: socket.socket) -> Iterator[None]:
     """Cut the connection at the deadline, whatever the thread that reads it is waiting for; ``TimeoutError`` if so.
 
     A timeout of the socket starts anew with each byte that drips in, and OpenSSL may read for ever inside one call.
@@ -266,7 +268,8 @@ def _shut_down_at(deadline: Deadline, connection: ssl.SSLSocket) -> Iterator[Non
             raise TimeoutError
 
 
-def _reason(error: Exception) -> Reason:
+def reason_of(error: Exception) -> Reason:
+    """What an exception of the standard library means."""
     if isinstance(error, TimeoutError):
         return Reason.TIMEOUT
     if isinstance(error, ssl.SSLError):
@@ -281,7 +284,7 @@ def _remaining_s(deadline: Deadline) -> float:
     return remaining_s
 
 
-def _countdown(items: Sequence[T]) -> Iterator[tuple[int, T]]:
+def countdown(items: Sequence[T]) -> Iterator[tuple[int, T]]:
     """Each item with the number of items left, itself included."""
     return zip(range(len(items), 0, -1), items, strict=True)
 

@@ -10,7 +10,7 @@ from sydent_py.errors import Unrecognized
 from sydent_py.identifiers import UserId
 from sydent_py.invites import models
 from sydent_py.sealing import hash_token
-from sydent_py.signing import EphemeralKey, decode_public_key
+from sydent_py.signing import EphemeralKey, decode_bytes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SignInvite:
 
     def is_valid(self, public_key: str) -> bool:
         """Whether ``public_key`` is the ephemeral key of an invitation that lasts (``GET /pubkey/ephemeral/isvalid``)."""
-        key = decode_public_key(public_key)
+        key = decode_bytes(public_key)
         if key is None:
             return False
         with self.database.autocommit() as db:

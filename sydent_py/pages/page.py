@@ -1,14 +1,15 @@
 """What all pages share: their frame, their stylesheet, their headers, and how a refusal looks to a person."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, render_template
 
 from sydent_py.api.access import public
-from sydent_py.api.web import CORS_HEADERS, refusal_of, retry_after, services
+from sydent_py.api.web import refusal_of, retry_after, services
 from sydent_py.errors import (
     InvalidParam,
     LimitExceeded,
@@ -24,7 +25,26 @@ from sydent_py.errors import (
 # operator's own stops the start and not the first person.
 _FRAME = {"server_name": "id.example.org", "stylesheet": "/static/page.css"}
 _FORM = {"action": "/the-action", "fields": {"the-field": "f", "the-other": "o"}}
+_LOG = {
+    "name": "n",
+    "vkey": "v",
+    "url": "https://id.example.org/log",
+    "path": "/log",
+    "size": 5,
+    "signed_at": datetime(2026, 1, 1, tzinfo=UTC),
+    "checkpoint": "c",
+}
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "front.html": {
+        **_FRAME,
+        "base_url": "https://id.example.org",
+        "api_path": "/api",
+        "has_phones": True,
+        "operator": {"name": "n", "contact": "a@b", "link": "mailto:a@b"},
+        "policies": [{"version": "1", "translations": [{"language": "en", "name": "n", "link": "https://p"}]}],
+        "signing_keys": [{"id": "ed25519:0", "public_key": "k"}],
+        "log": _LOG,
+    },
     "confirm.html": {**_FRAME, **_FORM, "user_id": "@a:b", "address": "a@b"},
     "confirmed.html": {**_FRAME, "address": "a@b"},
     "confirmed_phone.html": {**_FRAME, "phone_number": "+44 7400 123456"},
@@ -93,8 +113,6 @@ def _protect(response: Response) -> Response:
     )
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Frame-Options"] = "DENY"
-    if request.path.startswith("/_matrix/"):
-        response.headers.update(CORS_HEADERS)
     return response
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sydent_py.tlog.merkle import EMPTY_ROOT
-from sydent_py.tlog.note import Note, VerifierKey
+from sydent_py.tlog.note import Note, VerifierKey, check_text
 from sydent_py.tlog.text import Malformed, format_base64, parse_hash, parse_number
 
 
@@ -24,8 +24,9 @@ class Checkpoint:
     @classmethod
     def parse(cls, text: str) -> "Checkpoint":
         """The checkpoint in the text of a note; ``Malformed``."""
-        origin, *lines, end = text.split("\n")
-        if len(lines) < 2 or end or not all((origin, *lines)):  # noqa: PLR2004 - size and root hash
+        check_text(text)
+        origin, *lines, _ = text.split("\n")
+        if len(lines) < 2 or not all((origin, *lines)):  # noqa: PLR2004 - size and root hash
             raise Malformed("a checkpoint has an origin, a size and a root hash, each on a line of its own")
         size, root, *extensions = lines
         checkpoint = cls(origin, parse_number(size), parse_hash(root), tuple(extensions))

@@ -86,11 +86,13 @@ def proves_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
 
 def proves_consistency(old: int, new: int, path: Sequence[bytes], old_root: bytes, new_root: bytes) -> bool:
     """Whether ``path`` shows that the tree under ``new_root`` begins with the one under ``old_root`` (RFC 9162, 2.1.4.2)."""
+    if not 0 <= old <= new:
+        return False
     if old == new:
         return not path and old_root == new_root
     if old == 0:
         return not path and old_root == EMPTY_ROOT
-    if not 0 < old < new or not path:
+    if not path:
         return False
     # A complete old tree is a subtree of the new one: its root is where the path begins.
     first, *rest = path if old & (old - 1) else (old_root, *path)

@@ -1,6 +1,7 @@
 """Signed notes (c2sp.org/signed-note): a text, and lines that sign it."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +17,9 @@ MAX_SIGNATURES = 64
 PUBLIC_KEY_BYTES = 32
 _KEY_ID_BYTES = 4
 _EM_DASH = "\u2014"
+# What UTF-8 cannot say is refused here, as keys also come from other places than notes.
+_NAME = re.compile(r"[^+\s\x00-\x1f\ud800-\udfff]+")
+_TEXT = re.compile(r"[^\x00-\x09\x0b-\x1f\ud800-\udfff]*\n")
 
 
 @dataclass(frozen=True)
@@ -155,10 +159,10 @@ class SigningKey:
 
 def check_text(text: str) -> None:
     """Raise ``Malformed`` for what a note cannot be about."""
-    if not text.endswith("\n") or any(character < " " and character != "\n" for character in text):
+    if _TEXT.fullmatch(text) is None:
         raise Malformed("the text of a note ends in a newline and has no other control characters")
 
 
 def _check_name(name: str) -> None:
-    if not name or "+" in name or any(character.isspace() or character < " " for character in name):
+    if _NAME.fullmatch(name) is None:
         raise Malformed(f"not a key name: {name[:40]!r}")

@@ -41,7 +41,6 @@ def test_a_route_that_does_not_say_is_refused(api: Driver) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nope",
         f"{V2}/",
         f"{V2}/nope",

@@ -21,7 +21,7 @@ def test_a_proved_address_is_found_until_it_is_unbound(api: Driver) -> None:
     assert association["not_before"] == association["ts"] == api.clock.now_ms()
     assert association["not_after"] > association["ts"]
     assert api.lookup(bob, "alice@example.org", "carol@example.org") == {"alice@example.org": "@alice:hs.test"}
-    assert api.unbind(alice, sid).get_json() == {}
+    assert api.unbind(alice, sid).get_json().keys() == {"unsigned"}
     assert api.lookup(bob, "alice@example.org") == {}
 
 

@@ -34,7 +34,9 @@ def test_text_messages_and_breakers_are_counted_in_the_database(launch: Launch) 
     another = launch(sms=SMS, limits={"sms_overall": "50/day"})
     another.clock.advance(HOUR_S)
     for server in (api, another):
-        assert {name: value for name, value in figures(server).items() if "outbox" not in name[0]} == {
+        assert {
+            name: value for name, value in figures(server).items() if "outbox" not in name[0] and "log" not in name[0]
+        } == {
             ("sydent_py_build_info", sydent_py.__version__): 1,
             ("sydent_py_sms_sent_total", "DE"): 1,
             ("sydent_py_sms_sent_total", "GB"): 2,
@@ -90,3 +92,16 @@ def test_what_waits_to_be_delivered_is_counted(api: Driver) -> None:
     assert seen["sydent_py_outbox_messages", "invite_mail"] == 1
     assert seen["sydent_py_outbox_oldest_seconds", "invite_mail"] == 90
     assert seen["sydent_py_outbox_messages", "onbind"] == seen["sydent_py_outbox_oldest_seconds", "onbind"] == 0
+
+
+def test_what_waits_for_its_place_in_the_log_is_shown_with_its_age(api: Driver) -> None:
+    api.bound()
+    api.clock.advance(30)
+    shown = figures(api)
+    assert shown["sydent_py_log_entries",] == 0
+    assert (shown["sydent_py_log_pending_entries",], shown["sydent_py_log_oldest_pending_seconds",]) == (1, 30)
+    api.sequence()
+    shown = figures(api)
+    assert shown["sydent_py_log_entries",] == 1
+    assert (shown["sydent_py_log_pending_entries",], shown["sydent_py_log_oldest_pending_seconds",]) == (0, 0)
+    assert shown["sydent_py_log_checkpoint_timestamp_seconds",] == api.clock.now_ms() / 1000

@@ -77,14 +77,14 @@ def test_erasing_an_account_leaves_nothing_of_it(api: Driver) -> None:
     api.start(token, "open@example.org")
     api.invited(token, "friend@example.org")
     bystander, _ = api.bound("bob@example.org", "@bob:hs.test")
-    assert erase(api, token) == {"bindings": 1, "sessions": 2, "invites": 2, "access_tokens": 2}
+    assert erase(api, token) == {"bindings": 1, "sessions": 2, "invites": 2, "access_tokens": 2, "log_entries": 2}
     for revoked in (token, other_token):
         assert refusal(api.get("/account", revoked)) == (401, "M_UNAUTHORIZED")
     assert api.lookup(bystander, "alice@example.org", "bob@example.org") == {"bob@example.org": "@bob:hs.test"}
     assert rows_with(api.services.database, "@alice:hs.test") == {}
     with api.services.database.begin() as db:
         kinds = db.execute(text("SELECT kind FROM log_pending ORDER BY id")).scalars().all()
-    assert kinds == ["bind", "bind", "unbind"]
+    assert kinds == ["bind", "bind", "unbind", "erase"]
 
 
 def test_erasing_stops_what_still_waits_to_be_sent(api: Driver) -> None:

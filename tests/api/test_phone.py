@@ -59,7 +59,7 @@ def test_a_number_is_proved_bound_found_and_unbound(api: Driver) -> None:
     lookup = {"algorithm": "sha256", "pepper": pepper, "addresses": [key]}
     assert api.post("/lookup", lookup, token).get_json() == {"mappings": {key: "@alice:hs.test"}}
     unbind = {**validated, "mxid": "@alice:hs.test", "threepid": {"medium": "msisdn", "address": "447400123456"}}
-    assert api.post("/3pid/unbind", unbind, token).get_json() == {}
+    assert api.post("/3pid/unbind", unbind, token).get_json().keys() == {"unsigned"}
     assert api.post("/lookup", lookup, token).get_json() == {"mappings": {}}
 
 
@@ -70,7 +70,7 @@ def test_a_number_is_unbound_in_any_unambiguous_spelling(api: Driver, address: s
     api.bind(token, sid)
     body = {"sid": sid, "client_secret": SECRET, "mxid": "@alice:hs.test"}
     answer = api.post("/3pid/unbind", {**body, "threepid": {"medium": "msisdn", "address": address}}, token)
-    assert answer.get_json() == {}
+    assert answer.get_json().keys() == {"unsigned"}
     with api.services.database.begin() as db:
         assert db.execute(text("SELECT count(*) FROM bindings")).scalar_one() == 0
 

@@ -20,7 +20,7 @@ def body(email: str = "alice@example.org", mxid: str = "@alice:hs.test") -> dict
 @pytest.mark.parametrize("member", ["destination_is", "destination"])
 def test_a_homeserver_takes_back_the_binding_of_its_user(api: Driver, member: str) -> None:
     token, _ = api.bound()
-    assert api.signed_unbind(member=member).get_json() == {}
+    assert api.signed_unbind(member=member).get_json().keys() == {"unsigned"}
     assert api.lookup(token, "alice@example.org") == {}
 
 
@@ -215,7 +215,7 @@ def test_fetching_keys_for_strangers_is_limited(launch: Launch) -> None:
 
 def test_a_user_removes_a_binding_of_their_own(api: Driver) -> None:
     token, _ = api.bound()
-    assert api.request("DELETE", f"{OWN}/bindings/email/Alice@example.org", token).get_json() == {}
+    assert api.request("DELETE", f"{OWN}/bindings/email/Alice@example.org", token).get_json().keys() == {"unsigned"}
     assert api.lookup(token, "alice@example.org") == {}
     assert refusal(api.request("DELETE", f"{OWN}/bindings/email/alice@example.org", token)) == (404, "M_NOT_FOUND")
 
