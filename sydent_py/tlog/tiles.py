@@ -137,7 +137,7 @@ def parse_bundle(bundle: bytes) -> list[bytes]:
     while start < len(bundle):
         begin = start + _LENGTH_BYTES
         start = begin + int.from_bytes(bundle[start:begin], "big")
-        if begin > len(bundle) or start > len(bundle):
+        if start > len(bundle):
             raise Malformed("the bundle of entries is cut off")
         entries.append(bundle[begin:start])
     return entries
