@@ -1,5 +1,6 @@
 """Every use case, as the HTTP edge, the worker and the command line find them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,9 @@ from sydent_py.log.sequencer import Sequencer
 from sydent_py.messaging.email import Mailer
 from sydent_py.messaging.sms import Pager
 from sydent_py.outbox.deliver import Deliver
+from sydent_py.replication.client import Transport
+from sydent_py.replication.peering import Peering
+from sydent_py.replication.peers import Peer
 from sydent_py.signing import Signer
 from sydent_py.sms.build import Sms
 from sydent_py.validation.request_email_token import RequestEmailToken
@@ -44,12 +48,13 @@ class Homeservers(register.Homeservers, server_keys.Homeservers, notify.Homeserv
 
 @dataclass(frozen=True)
 class Outside:
-    """What a test replaces: the clock, the mail, the homeservers, and the text messages."""
+    """What a test replaces: the clock, the mail, the homeservers, the text messages, and the ways to peers."""
 
     clock: Clock
     mailer: Mailer
     homeservers: Homeservers
     pager: Pager
+    way_to: Callable[[Peer], Transport]
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class Deliveries:
     onbind: Deliver
     invite_mail: Deliver
     removal_mail: Deliver
+    displaced_mail: Deliver
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ class Services:
     deliveries: Deliveries
     sequencer: Sequencer
     published_log: PublishedLog
+    peering: Peering
     hash_details: HashDetails
     lookup: Lookup
     server_name: str
@@ -148,6 +155,8 @@ class Services:
             self.invites.stored.forget_expired(db)
             self.lookup.forget_expired(db)
             rate_limits.forget_expired(db, self.clock.now_ms())
+        self.peering.forget_expired()
+        self.peering.forget_strangers()
         self.database.forget_deleted()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from sydent_py.peer_settings import Peer, Replication
 from sydent_py.setting_types import (
     BaseUrl,
     Contact,
@@ -185,6 +186,15 @@ class Settings(BaseSettings):
     invites: Invites = Invites()
     terms: Terms = Terms()
     limits: Limits = Limits()
+    replication: Replication = Replication()
+    peers: tuple[Peer, ...] = ()
+
+    @model_validator(mode="after")
+    def _peers_are_others(self) -> Self:
+        names = [peer.name for peer in self.peers]
+        if len({*names, self.server.name}) != len(names) + 1:
+            raise ValueError("peers: each has a name of its own, and none has this server's")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -11,6 +11,7 @@ from sydent_py.bindings.associations import Associations
 from sydent_py.bindings.bind import Bind
 from sydent_py.bindings.mine import Mine
 from sydent_py.bindings.notify import NotifyHomeserver
+from sydent_py.bindings.register import AddressRegister
 from sydent_py.bindings.removal import Removals, SendRemovalMail
 from sydent_py.bindings.unbind import Unbind
 from sydent_py.clock import DAY_MS, SystemClock
@@ -35,6 +36,9 @@ from sydent_py.messaging.templates import Templates
 from sydent_py.outbox.deliver import Deliver
 from sydent_py.outbox.outbox import Outbox
 from sydent_py.rate_limits import RateLimits
+from sydent_py.replication import build as replication
+from sydent_py.replication.announce import SendDisplacedMail
+from sydent_py.replication.peering import Peering
 from sydent_py.sealing import Sealer
 from sydent_py.services import (
     INVITE_SIGNING_PATH,
@@ -85,7 +89,11 @@ class _Builder:
         self.directory = Directory(self.peppers)
         self.log_key = installation.read_log_key(settings)
         self.log = Log(self.log_key.name, self.sealer, self.clock)
-        self.associations = Associations(self.directory, self.log, self.signer, self.sealer, self.clock)
+        self.register = AddressRegister(
+            self.directory, self.sealer, self.clock, self.signer.server_name, settings.replication.prefer
+        )
+        self.associations = Associations(self.register, self.log, self.signer, self.clock)
+        self.published_log = PublishedLog(self.database, self.log_key.verifier_key, self.clock)
         self.lookup = self._lookup()
         self.sessions = Sessions(self.database, self.sealer, self.clock)
         self.sms = sms.build(settings, self.database, self.sealer, self.clock, self.limits)
@@ -112,7 +120,8 @@ class _Builder:
             invites=self._invites(),
             deliveries=self._deliveries(bindings.removals),
             sequencer=Sequencer(self.database, self.log_key, self.clock),
-            published_log=PublishedLog(self.database, self.log_key.verifier_key, self.clock),
+            published_log=self.published_log,
+            peering=self._peering(),
             hash_details=HashDetails(self.peppers, settings.lookup.algorithms),
             lookup=self.lookup,
             server_name=settings.server.name,
@@ -220,12 +229,27 @@ class _Builder:
         )
         send_onbind = NotifyHomeserver(self.database, self.associations, self.stored_invites, self.outside.homeservers)
         send_removal = SendRemovalMail(removals, mailer, self.templates, server_name)
+        send_displaced = SendDisplacedMail(mailer, self.templates, server_name)
         shared = (self.database, self.sealer, self.clock)
         return Deliveries(
             onbind=Deliver("onbind", send_onbind, GIVE_UP_ONBIND_AFTER_MS, *shared),
             invite_mail=Deliver("invite_mail", send_invite, GIVE_UP_MAIL_AFTER_MS, *shared),
             removal_mail=Deliver("removal_mail", send_removal, GIVE_UP_MAIL_AFTER_MS, *shared),
+            displaced_mail=Deliver("displaced_mail", send_displaced, GIVE_UP_MAIL_AFTER_MS, *shared),
         )
+
+    def _peering(self) -> Peering:
+        return replication.Builder(
+            settings=self.settings,
+            database=self.database,
+            signer=self.signer,
+            sealer=self.sealer,
+            clock=self.clock,
+            register=self.register,
+            published_log=self.published_log,
+            outbox=self.outbox,
+            way_to=self.outside.way_to,
+        ).peering()
 
     def _lookup(self) -> Lookup:
         limits = self.settings.limits
@@ -244,4 +268,5 @@ def _outside(settings: Settings, sealer: Sealer, signer: Signer) -> Outside:
     clock = SystemClock()
     mailer = email.build(settings.email, clock, sealer)
     pager = providers.pager(settings.sms, settings.server.public_base_url, sealer)
-    return Outside(clock, mailer, federation.build(settings.federation, clock, signer), pager)
+    homeservers = federation.build(settings.federation, clock, signer)
+    return Outside(clock, mailer, homeservers, pager, lambda peer: replication.way_to(peer, clock))

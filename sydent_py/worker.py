@@ -27,6 +27,8 @@ HOUR_S = 3600.0
 # An invitation or a binding that somebody waits for is seen at once.
 DELIVER_EVERY_S = 0.2
 SEQUENCE_EVERY_S = 0.2
+# How often it is looked whether a peer is due, which asks nobody but the database.
+FOLLOW_EVERY_S = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +52,9 @@ def jobs(services: Services) -> tuple[Job, ...]:
     """Everything that is done in the background."""
     deliveries = [Job(each.kind, DELIVER_EVERY_S, each, each.finish) for each in vars(services.deliveries).values()]
     sequence = Job("sequence", SEQUENCE_EVERY_S, services.sequencer)
-    return *deliveries, sequence, Job("forget", HOUR_S, services.forget_expired)
+    follow = [Job(f"follow {name}", FOLLOW_EVERY_S, each) for name, each in services.peering.follow.items()]
+    nudge = [Job(f"nudge {name}", FOLLOW_EVERY_S, each) for name, each in services.peering.nudge.items()]
+    return *deliveries, sequence, *follow, *nudge, Job("forget", HOUR_S, services.forget_expired)
 
 
 class Stop(Protocol):

@@ -19,6 +19,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.handset import Handset
 from tests.fakes.homeservers import FakeHomeservers
 from tests.fakes.mailbox import Mailbox
+from tests.fakes.peers import Network
 
 SEALING_KEY = "5e" * 32
 SIGNING_KEY = "ed25519 0 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n"  # of the specification's test vectors
@@ -151,7 +152,9 @@ def launch(database_url: str, tmp_path: Path) -> Iterator[Launch]:
         clock, mailbox, handset = FakeClock(), Mailbox(), Handset()
         homeservers = FakeHomeservers(clock)
         settings = make_settings(tmp_path, database_url, **sections)
-        server = wiring.build(settings, services.Outside(clock, mailbox, homeservers, handset))
+        server = wiring.build(
+            settings, services.Outside(clock, mailbox, homeservers, handset, Network().way_from(settings.server.name))
+        )
         built.append(Driver(create_app(server), server, clock, mailbox, homeservers, handset))
         return built[-1]
 

@@ -12,6 +12,7 @@ from sydent_py.api.web import OTHER_PROXY_HEADERS, address_in, client_address, c
 from sydent_py.errors import Forbidden, TooLarge, Unauthorized, Unrecognized
 from sydent_py.federation.x_matrix import SignedRequest
 from sydent_py.identifiers import ServerName, UserId
+from sydent_py.replication.peers import Peer
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -27,6 +28,7 @@ class Caller(Enum):
     ACCOUNT = auto()
     HOMESERVER = auto()
     ACCOUNT_OR_HOMESERVER = auto()
+    PEER = auto()
     DELEGATE = auto()
     LOCAL = auto()
 
@@ -66,6 +68,9 @@ homeserver = _declare(Access(Caller.HOMESERVER))
 account_or_homeserver = _declare(Access(Caller.ACCOUNT_OR_HOMESERVER))
 """As ``account``, or a homeserver that signs the request."""
 
+peer = _declare(Access(Caller.PEER))
+"""A peer of the configuration that signs the request, now and for the first time."""
+
 homeserver_delegate = _declare(Access(Caller.DELEGATE))
 """Our own homeserver, known by its network alone; nobody where it is not enabled."""
 
@@ -86,6 +91,11 @@ def caller() -> UserId:
 def calling_homeserver() -> ServerName | None:
     """The homeserver that calls; None where an account does."""
     return cast("ServerName | None", g.get("homeserver"))
+
+
+def calling_peer() -> Peer:
+    """The peer that calls."""
+    return cast(Peer, g.peer)
 
 
 def access_token() -> str:
@@ -113,6 +123,8 @@ def _check() -> None:
         _check_delegate()
     elif access.caller is Caller.LOCAL:
         _check_local()
+    elif access.caller is Caller.PEER:
+        g.peer = _peer()
     else:
         _identify(access)
 
@@ -134,15 +146,24 @@ def _account(access: Access) -> UserId:
 
 def _homeserver() -> ServerName:
     """The homeserver whose signature covers the request exactly as it came."""
+    return services().accounts.authenticate_homeserver(_signed_request(), client_network()).origin
+
+
+def _peer() -> Peer:
+    if _authorization()[0] != X_MATRIX:
+        raise Unauthorized("A peer must sign this request: Authorization: X-Matrix.")
+    return services().peering.authenticate(_signed_request())
+
+
+def _signed_request() -> SignedRequest:
     if (request.content_length or 0) > MAX_SIGNED_BYTES or len(request.get_data(cache=True)) > MAX_SIGNED_BYTES:
         raise TooLarge(f"A signed request may have at most {MAX_SIGNED_BYTES} bytes.")
-    signed = SignedRequest(
+    return SignedRequest(
         method=request.method,
         uri=request.environ["RAW_URI"],
         content=strict_json.parse_object(request.get_data(cache=True)) if request.method in {"POST", "PUT"} else None,
         authorization=request.headers["Authorization"],
     )
-    return services().accounts.authenticate_homeserver(signed, client_network()).origin
 
 
 def _authorization() -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The associations this server vouches for: register, lookup table and log, changed together."""
+"""The associations this server vouches for: register and log, changed together."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,11 +6,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from sydent_py.bindings import models
+from sydent_py.bindings.register import AddressRegister, Claim, Retraction
 from sydent_py.clock import Clock
-from sydent_py.directory.publish import Directory
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.log.append import Log, Receipt
-from sydent_py.sealing import Sealer
 from sydent_py.signing import Signer
 
 HUNDRED_YEARS_MS = 100 * 365 * 24 * 3_600_000
@@ -28,62 +27,49 @@ class Vouched:
 class Associations:
     """Makes and removes associations of this server's own, in the caller's transaction."""
 
-    directory: Directory
+    register: AddressRegister
     log: Log
     signer: Signer
-    sealer: Sealer
     clock: Clock
 
     def make(self, db: Connection, threepid: ThreePid, user: UserId) -> Vouched:
         """The signed association of ``threepid`` with ``user``, in place of any other."""
-        self.directory.lock(db, threepid)
-        displaced = self._get(db, threepid)
-        association = self._sign(threepid, user, self._ts_after(displaced.ts if displaced else 0))
-        models.put(
-            db,
-            origin=self.signer.server_name,
-            address_index=self._index(threepid),
-            medium=threepid.medium,
-            address=self.sealer.seal(threepid.address, "bindings.address"),
-            user_id=str(user),
-            **{name: association[name] for name in ("ts", "not_before", "not_after")},
-        )
-        self.directory.publish(db, threepid, user)
+        self.lock(db, threepid)
+        association = self._sign(threepid, user, self._ts_after(self.register.newest_ts(db, threepid)))
+        times = {name: association[name] for name in ("ts", "not_before", "not_after")}
+        self.register.apply(db, self.signer.server_name, [Claim(threepid, str(user), **times)])
         return Vouched(association, self.log.append(db, "bind", association))
 
     def made_at(self, db: Connection, threepid: ThreePid, mxid: str) -> int | None:
         """The ``ts`` of the association of ``threepid`` with ``mxid``, if there is one."""
-        association = self._get(db, threepid)
+        association = self.register.get(db, threepid)
         return None if association is None or association.user_id != mxid else int(association.ts)
 
     def remove(self, db: Connection, threepid: ThreePid, mxid: str) -> Vouched | None:
         """Remove the association of ``threepid`` with ``mxid``: what the log says of it, or None where there was none."""
-        self.directory.lock(db, threepid)
+        self.lock(db, threepid)
         made_at = self.made_at(db, threepid, mxid)
         if made_at is None:
             return None
-        models.remove(db, self.signer.server_name, self._index(threepid))
-        self.directory.withdraw(db, threepid)
+        self.register.apply(db, self.signer.server_name, [Retraction(threepid)])
         ts = self._ts_after(made_at)
         unbind = self.signer.sign({"medium": threepid.medium, "address": threepid.address, "mxid": mxid, "ts": ts})
         return Vouched(unbind, self.log.append(db, "unbind", unbind))
 
     def lock(self, db: Connection, threepid: ThreePid) -> None:
         """Until this transaction ends, no other one makes or removes an association of ``threepid``."""
-        self.directory.lock(db, threepid)
+        self.register.lock(db, threepid)
 
     def remove_all(self, db: Connection, user: UserId) -> int:
         """Remove every association with ``user``: how many."""
-        bindings = models.of_user(db, str(user))
-        removed = [self.remove(db, self.threepid(binding), str(user)) for binding in bindings]
+        threepids = [self.threepid(binding) for binding in models.of_user(db, str(user))]
+        self.register.lock(db, *threepids)
+        removed = [self.remove(db, threepid, str(user)) for threepid in threepids]
         return len([each for each in removed if each])
 
     def threepid(self, binding: Any) -> ThreePid:
         """The address of a binding."""
-        return ThreePid(binding.medium, self.sealer.unseal(binding.address, "bindings.address"))
-
-    def _get(self, db: Connection, threepid: ThreePid) -> Any:
-        return models.get(db, self.signer.server_name, self._index(threepid))
+        return self.register.threepid(binding)
 
     def _sign(self, threepid: ThreePid, user: UserId, ts: int) -> dict[str, Any]:
         return self.signer.sign(
@@ -100,6 +86,3 @@ class Associations:
     def _ts_after(self, ts: int) -> int:
         """Now, in ms, or just after the binding that stood until now, however the clock is set."""
         return max(self.clock.now_ms(), ts + 1)
-
-    def _index(self, threepid: ThreePid) -> bytes:
-        return self.sealer.index("bindings.address", threepid.medium, threepid.address)

@@ -1,26 +1,33 @@
 """The bindings: one register for every origin and address."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sydent_py.database import Base, insert
+from sydent_py.database import Base, chunks, insert
+
+ADDRESSES_PER_STATEMENT = 500
 
 
 class Binding(Base):
-    """The newest binding of an address that ``origin`` vouches for. The address is sealed, and found by its keyed index."""
+    """The newest binding of an address that ``origin`` vouches for. The address is sealed, and found by its keyed index.
+
+    ``commitment`` is that of its entry in the log of a peer; None for our own.
+    """
 
     __tablename__ = "bindings"
 
     origin: Mapped[str] = mapped_column(primary_key=True)
-    address_index: Mapped[bytes] = mapped_column(primary_key=True)
+    address_index: Mapped[bytes] = mapped_column(primary_key=True, index=True)
     medium: Mapped[str]
     address: Mapped[bytes]
     user_id: Mapped[str] = mapped_column(index=True)
     ts: Mapped[int]
     not_before: Mapped[int]
     not_after: Mapped[int]
+    commitment: Mapped[bytes | None] = mapped_column(index=True)
 
 
 class SpentUnbind(Base):
@@ -47,16 +54,56 @@ def of_user(db: Connection, user_id: str) -> list[Row[Any]]:
     return list(db.execute(select(*Binding.__table__.columns).where(Binding.user_id == user_id).order_by(Binding.ts)))
 
 
-def put(db: Connection, **values: object) -> None:
-    """Store a binding in place of the one its origin had for the address."""
-    statement = insert(db, Binding).values(**values)
-    changed = {name: statement.excluded[name] for name in ("address", "user_id", "ts", "not_before", "not_after")}
-    db.execute(statement.on_conflict_do_update(index_elements=["origin", "address_index"], set_=changed))
+def of_addresses(db: Connection, address_indexes: Sequence[bytes]) -> list[Row[Any]]:
+    """Every binding of these addresses, of any origin."""
+    return [
+        row
+        for some in chunks(list(address_indexes), ADDRESSES_PER_STATEMENT)
+        for row in db.execute(select(*Binding.__table__.columns).where(Binding.address_index.in_(some)))
+    ]
 
 
-def remove(db: Connection, origin: str, address_index: bytes) -> None:
-    """Delete the binding of an address."""
-    db.execute(delete(Binding).where(Binding.origin == origin, Binding.address_index == address_index))
+def erased(db: Connection, origin: str, commitments: Sequence[bytes]) -> list[Row[Any]]:
+    """The bindings of ``origin`` that come from entries with these commitments."""
+    of_origin = select(*Binding.__table__.columns).where(Binding.origin == origin)
+    return [
+        row
+        for some in chunks(list(commitments), ADDRESSES_PER_STATEMENT)
+        for row in db.execute(of_origin.where(Binding.commitment.in_(some)))
+    ]
+
+
+def put(db: Connection, bindings: Sequence[dict[str, object]]) -> None:
+    """Store bindings, each in place of the one that its origin had for the address."""
+    if bindings:
+        statement = insert(db, Binding)
+        names = ("address", "user_id", "ts", "not_before", "not_after", "commitment")
+        changed = {name: statement.excluded[name] for name in names}
+        db.execute(statement.on_conflict_do_update(index_elements=["origin", "address_index"], set_=changed), list(bindings))
+
+
+def remove(db: Connection, origin: str, address_indexes: Sequence[bytes]) -> None:
+    """Delete what ``origin`` says of these addresses."""
+    for some in chunks(list(address_indexes), ADDRESSES_PER_STATEMENT):
+        db.execute(delete(Binding).where(Binding.origin == origin, Binding.address_index.in_(some)))
+
+
+def origins(db: Connection) -> set[str]:
+    """Every origin that says anything."""
+    return set(db.execute(select(Binding.origin).distinct()).scalars())
+
+
+def of_origin(db: Connection, origin: str, limit: int) -> list[Row[Any]]:
+    """So many bindings of an origin."""
+    return list(db.execute(select(*Binding.__table__.columns).where(Binding.origin == origin).limit(limit)))
+
+
+def conflicts(db: Connection, limit: int) -> list[Row[Any]]:
+    """Bindings of addresses that origins give to different users, together by address."""
+    disputed = select(Binding.address_index).group_by(Binding.address_index)
+    disputed = disputed.having(func.count(Binding.user_id.distinct()) > 1).limit(limit)
+    statement = select(*Binding.__table__.columns).where(Binding.address_index.in_(disputed))
+    return list(db.execute(statement.order_by(Binding.address_index, Binding.ts, Binding.origin)))
 
 
 def spend_unbind(db: Connection, request_index: bytes, now_ms: int) -> bool:

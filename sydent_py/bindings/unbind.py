@@ -47,7 +47,7 @@ class Unbind:
             made_at = self.associations.made_at(db, threepid, mxid)
             if made_at is None:
                 return None
-            index = self.associations.sealer.index("spent_unbinds", mxid, threepid.medium, threepid.address)
+            index = self.associations.register.sealer.index("spent_unbinds", mxid, threepid.medium, threepid.address)
             # Nobody can be asked by mail at a phone number, and to be found for ever is worse than to prove it once more.
             if models.spend_unbind(db, index, self.associations.clock.now_ms()) or threepid.medium != EMAIL:
                 return self.associations.remove(db, threepid, mxid)

@@ -7,6 +7,7 @@ import click
 
 from sydent_py import __version__
 from sydent_py.cli.keys import generate_key
+from sydent_py.cli.log import log
 from sydent_py.cli.logs import configure_logs
 from sydent_py.cli.options import config_option
 from sydent_py.cli.serve import migrate, serve
@@ -30,6 +31,7 @@ cli.add_command(work)
 cli.add_command(migrate)
 cli.add_command(generate_key)
 cli.add_command(sms)
+cli.add_command(log)
 
 
 def main() -> None:

@@ -1,20 +1,14 @@
 """``sydent-py sms``: what text messages cost, and what was stopped."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from limits.errors import StorageError
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sydent_py import wiring
+from sydent_py.cli.database import services_of
 from sydent_py.cli.options import takes_config
-from sydent_py.services import Services
-from sydent_py.settings import ConfigurationError, load
+from sydent_py.settings import load
 from sydent_py.sms.status import Report
 
 
@@ -28,7 +22,7 @@ def sms() -> None:
 @takes_config
 def status(config: Path | None, *, as_json: bool) -> None:
     """Show what all processes of the server have counted together."""
-    with _server(config) as built:
+    with services_of(load(config)) as built:
         report = built.sms.status.report()
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else _in_words(report))
 
@@ -38,28 +32,11 @@ def status(config: Path | None, *, as_json: bool) -> None:
 @takes_config
 def reset_breaker(config: Path | None, *, subject: str) -> None:
     """Close the circuit breaker of SUBJECT: a country (GB) or a prefix as `sms status` shows it (+44740012xxxx)."""
-    with _server(config) as built:
+    with services_of(load(config)) as built:
         closed = built.sms.traffic.breakers.reset(subject)
     if not closed:
         raise click.ClickException(f"No circuit breaker of {subject} is open. See: sydent-py sms status")
     click.echo(f"Text messages to {subject} go out again.")
-
-
-@contextmanager
-def _server(config: Path | None) -> Iterator[Services]:
-    """What the configuration describes, if its database is ready to be asked."""
-    built = wiring.build(load(config))
-    try:
-        if not built.is_ready():
-            raise ConfigurationError(
-                "The database is not of this version: run 'sydent-py migrate' or start the server first."
-            )
-        yield built
-    except (OperationalError, PoolTimeoutError, StorageError) as error:
-        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        raise ConfigurationError(f"The database, or the storage of the limits, cannot be asked: {reason}") from error
-    finally:
-        built.close()
 
 
 def _in_words(report: Report) -> str:

@@ -64,20 +64,23 @@ def add_first_pepper(db: Connection, pepper: str, key_check: bytes, now_ms: int)
     db.execute(insert(db, Pepper).values(values).on_conflict_do_nothing())
 
 
-def put(db: Connection, entries: Sequence[tuple[int, bytes]], user_id: str) -> None:
-    """Answer ``user_id`` under every (generation, key)."""
-    statement = insert(db, Entry).values(
-        [{"generation": generation, "key": key, "user_id": user_id} for generation, key in entries]
-    )
-    db.execute(
-        statement.on_conflict_do_update(index_elements=["generation", "key"], set_={"user_id": statement.excluded.user_id})
-    )
+def put(db: Connection, answers: Sequence[tuple[tuple[int, bytes], str]]) -> None:
+    """Answer a user ID under each (generation, key)."""
+    if answers:
+        statement = insert(db, Entry)
+        newer = statement.on_conflict_do_update(
+            index_elements=["generation", "key"], set_={"user_id": statement.excluded.user_id}
+        )
+        rows = [{"generation": generation, "key": key, "user_id": user_id} for (generation, key), user_id in answers]
+        db.execute(newer, rows)
 
 
-def remove(db: Connection, entries: Sequence[tuple[int, bytes]]) -> None:
+def remove(db: Connection, places: Sequence[tuple[int, bytes]]) -> None:
     """Answer nothing any more under every (generation, key)."""
-    for generation, key in entries:
-        db.execute(delete(Entry).where(Entry.generation == generation, Entry.key == key))
+    for generation in {generation for generation, _ in places}:
+        keys = [key for each, key in places if each == generation]
+        for some in chunks(keys, _KEYS_PER_STATEMENT):
+            db.execute(delete(Entry).where(Entry.generation == generation, Entry.key.in_(some)))
 
 
 def find(db: Connection, generation: int, keys: list[bytes]) -> dict[bytes, str]:

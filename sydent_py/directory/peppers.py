@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -59,11 +60,15 @@ class Peppers:
                 raise InvalidPepper
             return self._generations[pepper]
 
-    def keys(self, db: Connection, threepid: ThreePid) -> list[tuple[int, bytes]]:
-        """Where ``threepid`` stands in the lookup table: (generation, key) of each spelling under every pepper that answers."""
+    def keys(self, db: Connection, threepids: Sequence[ThreePid]) -> list[list[tuple[int, bytes]]]:
+        """Where each address stands in the lookup table: (generation, key) of each spelling under every pepper that answers."""
+        peppers = [(row["generation"], row["pepper"]) for row in models.peppers(db)]
+        return [self._keys(peppers, threepid) for threepid in threepids]
+
+    def _keys(self, peppers: Sequence[tuple[int, str]], threepid: ThreePid) -> list[tuple[int, bytes]]:
         queries = [
-            (row["generation"], lookup_hash(f"{spelling} {threepid.medium}", row["pepper"]))
-            for row in models.peppers(db)
+            (generation, lookup_hash(f"{spelling} {threepid.medium}", pepper))
+            for generation, pepper in peppers
             for spelling in threepid.spellings
         ]
         keys = self.sealer.lookup_keys(query for _, query in queries)

@@ -1,5 +1,6 @@
 """What lookups answer from: the newest valid binding of every address."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -7,7 +8,7 @@ from sqlalchemy import Connection
 from sydent_py import database
 from sydent_py.directory import models
 from sydent_py.directory.peppers import Peppers
-from sydent_py.identifiers import ThreePid, UserId
+from sydent_py.identifiers import ThreePid
 
 
 @dataclass(frozen=True)
@@ -16,19 +17,23 @@ class Directory:
 
     peppers: Peppers
 
-    def lock(self, db: Connection, threepid: ThreePid) -> None:
-        """Until this transaction ends, no other that takes the lock changes whose ``threepid`` is, or who is invited by it."""
-        database.lock(db, self.peppers.sealer.index("directory.lock", threepid.medium, threepid.address))
+    def lock(self, db: Connection, *threepids: ThreePid) -> None:
+        """Until this transaction ends, no other that takes the lock changes whose ``threepids`` are, or who is invited by them.
+
+        Several are locked in one order, so that no two transactions wait for each other.
+        """
+        index = self.peppers.sealer.index
+        for key in sorted(index("directory.lock", threepid.medium, threepid.address) for threepid in threepids):
+            database.lock(db, key)
 
     def find(self, db: Connection, threepid: ThreePid) -> str | None:
         """Whose ``threepid`` is."""
-        generation, key = self.peppers.keys(db, threepid)[0]
+        [[(generation, key), *_]] = self.peppers.keys(db, [threepid])
         return models.find(db, generation, [key]).get(key)
 
-    def publish(self, db: Connection, threepid: ThreePid, user_id: UserId) -> None:
-        """From the commit on, lookups of ``threepid`` answer ``user_id``."""
-        models.put(db, self.peppers.keys(db, threepid), str(user_id))
-
-    def withdraw(self, db: Connection, threepid: ThreePid) -> None:
-        """From the commit on, lookups of ``threepid`` answer nothing."""
-        models.remove(db, self.peppers.keys(db, threepid))
+    def publish(self, db: Connection, users: Mapping[ThreePid, str | None]) -> None:
+        """From the commit on, lookups of these addresses answer these user IDs, or nothing."""
+        keys = self.peppers.keys(db, list(users))
+        found = list(zip(keys, users.values(), strict=True))
+        models.put(db, [(place, user_id) for places, user_id in found if user_id is not None for place in places])
+        models.remove(db, [place for places, user_id in found if user_id is None for place in places])

@@ -4,6 +4,7 @@ import http.client
 import re
 import socket
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,19 @@ MAX_ERROR_BYTES = 16 * 1024
 MAX_DETAIL = 200
 
 _URL = re.compile(r"https?://[!-~]+")
+
+
+# Made anew for each attempt: a signed request is believed once.
+Headers = Callable[[], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    method: str
+    path: str
+    body: bytes | None
+    headers: Headers
+    max_bytes: int
 
 
 class Answered(RequestFailed):
@@ -106,18 +120,25 @@ class Remote:
         self._look_up = AddressLookup(addresses)
         self._idle: deque[http.client.HTTPConnection] = deque()
 
-    def get(self, path: str, max_bytes: int) -> bytes:
+    def get(self, path: str, max_bytes: int, headers: Headers = dict) -> bytes:
         """The file at ``path`` below the URL; ``NotThere``, ``Answered``, ``RequestFailed``."""
+        return self._request(_Asked("GET", path, None, headers, max_bytes))
+
+    def post(self, path: str, body: bytes, max_bytes: int, headers: Headers = dict) -> bytes:
+        """The answer to ``body``, which has to bear being sent again; raises as ``get`` does."""
+        return self._request(_Asked("POST", path, body, headers, max_bytes))
+
+    def _request(self, asked: _Asked) -> bytes:
         deadline = Deadline.after(self._clock, self.timeout_s)
         for pause_s in PAUSES_S:
             try:
-                return self._get(path, max_bytes, deadline)
+                return self._attempt(asked, deadline)
             except RequestFailed as failure:
                 if not _may_pass(failure) or deadline.remaining_s() <= pause_s:
                     raise
             self.close()
             self._clock.sleep_s(pause_s)
-        return self._get(path, max_bytes, deadline)
+        return self._attempt(asked, deadline)
 
     def close(self) -> None:
         """Close the connections that are open and not in use."""
@@ -132,14 +153,15 @@ class Remote:
     ) -> None:
         self.close()
 
-    def _get(self, path: str, max_bytes: int, deadline: Deadline) -> bytes:
+    def _attempt(self, asked: _Asked, deadline: Deadline) -> bytes:
         connection = self._idle_connection() or self._new_connection(deadline)
         is_reusable = False
         try:
-            with shut_down_at(deadline, connection.sock):
-                answer = self._ask(connection, path)
-                body = _read(answer, max_bytes if answer.status == http.client.OK else MAX_ERROR_BYTES)
-            is_reusable = answer.isclosed() and not answer.will_close
+            # The answer may own the socket alone, and holds on to it until it is closed.
+            with shut_down_at(deadline, connection.sock), self._ask(connection, asked) as answer:
+                body = _read(answer, asked.max_bytes if answer.status == http.client.OK else MAX_ERROR_BYTES)
+                is_complete = answer.isclosed()
+            is_reusable = is_complete and not answer.will_close
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _failed(error) from error
         finally:
@@ -151,13 +173,14 @@ class Remote:
             raise _refusal(answer, body)
         return body
 
-    def _ask(self, connection: http.client.HTTPConnection, path: str) -> http.client.HTTPResponse:
+    def _ask(self, connection: http.client.HTTPConnection, asked: _Asked) -> http.client.HTTPResponse:
         headers = {
             "Host": self.url.host_header,
             "User-Agent": f"sydent_py/{__version__}",
             "Accept-Encoding": "identity",
+            **asked.headers(),
         }
-        connection.request("GET", f"{self.url.path}/{path}", headers=headers)
+        connection.request(asked.method, f"{self.url.path}/{asked.path}", body=asked.body, headers=headers)
         return connection.getresponse()
 
     def _idle_connection(self) -> http.client.HTTPConnection | None:

@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from canonicaljson import encode_canonical_json
@@ -20,6 +20,8 @@ MAX_AUTHORIZATION_CHARACTERS = 8192
 MAX_CREDENTIALS = 5
 
 SIGNATURE_BYTES = 64
+_TS = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+_NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 _KEY_ID = re.compile(r"ed25519:[!-~]{1,100}")
 # Every repetition is possessive: whatever is sent, a character is looked at once or twice.
 _PARAMETER = re.compile(
@@ -47,6 +49,17 @@ class SignedRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """What makes a signed request unlike all others: when it was signed, in ms since the epoch, and a random word.
+
+    Part of the signed content as ``ts`` and ``nonce``, and parameters of the header. The specification has neither.
+    """
+
+    ts: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """What one X-Matrix header says."""
 
@@ -54,6 +67,7 @@ class Credentials:
     destination: str | None
     key_id: str
     signature: bytes
+    stamp: Stamp | None = None
 
 
 def parse(authorization: str) -> tuple[Credentials, ...]:
@@ -91,7 +105,12 @@ def _credentials(parameters: Mapping[str, str]) -> Credentials:
         raise Forbidden("The X-Matrix header needs a valid origin, key and sig.") from error
     if not is_key_id(key_id):
         raise Forbidden("The key of the X-Matrix header must be an ed25519 key.")
-    return Credentials(origin, parameters.get("destination"), key_id, signature)
+    return Credentials(origin, parameters.get("destination"), key_id, signature, _stamp(parameters))
+
+
+def _stamp(parameters: Mapping[str, str]) -> Stamp | None:
+    ts, nonce = parameters.get("ts", ""), parameters.get("nonce", "")
+    return Stamp(int(ts), nonce) if _TS.fullmatch(ts) and _NONCE.fullmatch(nonce) else None
 
 
 def is_key_id(text: str) -> bool:
@@ -150,6 +169,7 @@ def _messages(request: SignedRequest, credentials: Credentials, own_names: Colle
     """What may have been signed."""
     try:
         content = b"" if request.content is None else b'"content":' + encode_canonical_json(request.content) + b","
+        stamp = asdict(credentials.stamp) if credentials.stamp else {}
         for destination in own_names if credentials.destination is None else [credentials.destination]:
             for field in ("destination_is", "destination"):
                 members = {
@@ -157,6 +177,7 @@ def _messages(request: SignedRequest, credentials: Credentials, own_names: Colle
                     "uri": request.uri,
                     "origin": credentials.origin.text,
                     field: destination,
+                    **stamp,
                 }
                 # "content" sorts before all others, so that the one member which may be large is encoded once.
                 yield b"{" + content + encode_canonical_json(members)[1:]
@@ -164,9 +185,19 @@ def _messages(request: SignedRequest, credentials: Credentials, own_names: Colle
         raise Forbidden("The content of this request cannot be signed.") from error
 
 
-def authorization(signer: Signer, *, method: str, uri: str, destination: str, content: Mapping[str, Any] | None) -> str:
+def authorization(
+    signer: Signer,
+    *,
+    method: str,
+    uri: str,
+    destination: str,
+    content: Mapping[str, Any] | None,
+    stamp: Stamp | None = None,
+) -> str:
     """The Authorization header of a request that this server sends to ``destination``."""
-    members = {"method": method, "uri": uri, "origin": signer.server_name, "destination": destination}
+    stamped = asdict(stamp) if stamp else {}
+    members = {"method": method, "uri": uri, "origin": signer.server_name, "destination": destination, **stamped}
     signed = signer.sign(members if content is None else {**members, "content": content})
     [(key_id, signature)] = signed["signatures"][signer.server_name].items()
-    return f'X-Matrix origin="{signer.server_name}",destination="{destination}",key="{key_id}",sig="{signature}"'
+    parameters = {"origin": signer.server_name, "destination": destination, "key": key_id, "sig": signature, **stamped}
+    return "X-Matrix " + ",".join(f'{name}="{value}"' for name, value in parameters.items())

@@ -90,7 +90,7 @@ class Audit:
         encoded = self.fetch("checkpoint")
         before, now = self._open(seen) if seen else _empty(self.key.name), self._open(encoded)
         if now.size < before.size:
-            shrunk = f"The log has shrunk: it had {before.size:,} entries, and now has {now.size:,}."
+            shrunk = f"The log has shrunk: it had {before.size:,} entries, and now has {now.size:,}. If a cache stands before it, try again in a minute."
             raise Contradiction(shrunk, seen or b"", encoded)
         if now.size == before.size and now.root != before.root:
             forked = f"The log has two trees of {now.size:,} entries, and signed both: it was forked."
@@ -146,8 +146,11 @@ class Audit:
         try:
             entries = tiles.parse_bundle(self._fetch(name))[: name.width]
             leaves = [Leaf.parse(entry) for entry in entries]
-        except (Malformed, NotALeaf) as error:
+        except Malformed as error:
             raise Contradiction(f"The entries of {name} cannot be read: {error}.") from error
+        except NotALeaf as error:
+            reason = f"{error}. A newer version of sydent-py may know what it is."
+            raise Contradiction(f"The entries of {name} cannot be read: {reason}") from error
         if len(entries) != name.width:
             raise Contradiction(f"{name} has {len(entries)} entries and not {name.width}.")
         kinds.update(leaf.kind for leaf in leaves)
@@ -162,7 +165,9 @@ class Audit:
             return
         if len(served) != len(made):
             raise Contradiction(f"{name} is cut short: it has {len(served):,} bytes and not {len(made):,}.")
-        offset = next(start for start in range(0, len(made), HASH_BYTES) if served[start:][:HASH_BYTES] != made[start:][:HASH_BYTES])
+        offset = next(
+            start for start in range(0, len(made), HASH_BYTES) if served[start:][:HASH_BYTES] != made[start:][:HASH_BYTES]
+        )
         span = tiles.WIDTH**tile.level
         first = (tile.index * tiles.WIDTH + offset // HASH_BYTES) * span
         what = f"entry {first:,}" if span == 1 else f"the entries {first:,} to {first + span - 1:,}"

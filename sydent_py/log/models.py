@@ -155,6 +155,12 @@ def leaves(db: Connection, first_index: int, count: int) -> list[Row[Any]]:
     return list(db.execute(select(Entry.kind, Entry.ts, Entry.commitment).where(*wanted).order_by(Entry.entry_index)))
 
 
+def payloads(db: Connection, first_index: int, end: int) -> list[Row[Any]]:
+    """Nonce and payload of the entries from ``first_index`` up to ``end``, and not that one."""
+    wanted = Entry.entry_index >= first_index, Entry.entry_index < end
+    return list(db.execute(select(Entry.nonce, Entry.payload).where(*wanted).order_by(Entry.entry_index)))
+
+
 def entry(db: Connection, commitment: bytes) -> Row[Any] | None:
     """The entry with this commitment."""
     return db.execute(select(*Entry.__table__.columns).where(Entry.commitment == commitment)).one_or_none()

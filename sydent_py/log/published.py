@@ -50,6 +50,11 @@ class PublishedLog:
         with self.database.autocommit() as db:
             return str(models.head(db).checkpoint)
 
+    def size(self) -> int:
+        """How many entries the newest checkpoint covers."""
+        with self.database.autocommit() as db:
+            return int(models.head(db).published_size)
+
     def file(self, name: TileName) -> bytes:
         """The tile of this name (c2sp.org/tlog-tiles); ``NotFound`` where the log has not grown so far."""
         with self.database.autocommit() as db:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from sydent_py.federation.remote import BaseUrl, NotThere, Remote
+from sydent_py.federation.transport import RequestFailed
 from sydent_py.log.audit import Missing
 from sydent_py.tlog.note import MAX_NOTE_BYTES
 from sydent_py.tlog.tiles import TILE_BYTES
@@ -24,6 +25,15 @@ def log_at(url: BaseUrl) -> BaseUrl:
     return url if url.path.endswith("/log") else url / PATH
 
 
+class Unavailable(Exception):
+    """The server did not give the file ``name`` of its log, and did not say that there is none; ``failure`` says why."""
+
+    def __init__(self, name: str, failure: RequestFailed) -> None:
+        super().__init__(f"{name}: {failure}")
+        self.name = name
+        self.failure = failure
+
+
 class RemoteLog:
     """Fetches the files of the log at ``remote``, in the order in which they are asked for or expected to be."""
 
@@ -35,7 +45,7 @@ class RemoteLog:
         self._ahead: dict[str, Future[bytes]] = {}
 
     def fetch(self, name: str) -> bytes:
-        """The file of a name; ``Missing``, and ``RequestFailed`` for any other failure."""
+        """The file of a name; ``Missing``, ``Unavailable``."""
         future = self._ahead.pop(name, None)
         self._fetch_ahead()
         return self._get(name) if future is None else future.result()
@@ -63,6 +73,8 @@ class RemoteLog:
             return self._remote.get(name, _max_bytes(name))
         except NotThere as error:
             raise Missing(name) from error
+        except RequestFailed as error:
+            raise Unavailable(name, error) from error
 
 
 def _max_bytes(name: str) -> int:

@@ -13,9 +13,8 @@ from tempfile import mkstemp
 
 from sydent_py.errors import MatrixError
 from sydent_py.strict_json import parse_object
-from sydent_py.tlog.checkpoint import Unsigned, open_checkpoint
+from sydent_py.tlog.checkpoint import Checkpoint, Unsigned, open_checkpoint
 from sydent_py.tlog.note import VerifierKey
-from sydent_py.tlog.text import Malformed
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _NAME_CHARACTERS = 80
@@ -45,10 +44,14 @@ class Seen:
                 fields["checkpoint"].encode(),
                 int(fields["verified_at_ms"]),
             )
-            open_checkpoint(seen.checkpoint, seen.key)
+            seen.opened()
         except (MatrixError, KeyError, TypeError, AttributeError, Unsigned) as error:
             raise ValueError(str(error)) from error
         return seen
+
+    def opened(self) -> Checkpoint:
+        """The checkpoint itself."""
+        return open_checkpoint(self.checkpoint, self.key)
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -74,7 +77,7 @@ class StateFile:
             raise StateError(f"The state file {self.path} cannot be read: {error.strerror}.") from error
         try:
             seen = Seen.parse(content)
-        except (ValueError, Malformed) as error:
+        except ValueError as error:
             raise StateError(
                 f"The state file {self.path} is damaged. Put it back from a backup. If there is none, move it away: the next "
                 "verification will be like the first one, and cannot tell whether the log was rewritten before."

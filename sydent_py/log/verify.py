@@ -40,7 +40,7 @@ class VerifyLog:
     def __call__(self, pinned: VerifierKey | None) -> Outcome:
         """Verify the whole log with the key that is pinned or remembered, or else with the one that the server names.
 
-        Raises ``Contradiction``; ``NoLog``; ``StateError``; and ``RequestFailed`` for a server that cannot be asked.
+        Raises ``Contradiction``; ``NoLog``; ``StateError``; and ``Unavailable`` for a server that does not answer as it should.
         """
         state, seen = self.state.read(self.log.url)
         if pinned and seen and pinned != seen.key:
@@ -49,9 +49,9 @@ class VerifyLog:
                 "Name another file with --state if this is another log."
             )
         known = pinned or (seen.key if seen else None)
-        key = self._key(known, seen)
-        audit = Audit(self.log.fetch, key, self.progress, self.log.expect)
         try:
+            key = self._key(known, seen)
+            audit = Audit(self.log.fetch, key, self.progress, self.log.expect)
             verified = audit(seen.checkpoint if seen else None)
         except Missing as error:
             raise NoLog(f"There is no log at {self.log.url}: it has no {error}.") from error

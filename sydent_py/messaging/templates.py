@@ -57,6 +57,15 @@ _EXAMPLES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
         _INVITE,
         {**_INVITE, "sender_name": "", "room_name": "", "room_alias": "", "is_space": True, "valid_days": 1},
     ),
+    "binding_displaced": (
+        {
+            "server_name": "id.example.org",
+            "address": "alice@example.org",
+            "old_user_id": "@alice:example.org",
+            "new_user_id": "@alice:example.net",
+            "origin": "id.example.net",
+        },
+    ),
     "remove_binding": (
         {
             "server_name": "id.example.org",

@@ -87,7 +87,7 @@ def drive(plan: Plan, port: int, connections: int, servers: Sequence[int], backe
 
 def _exchange(selector: selectors.BaseSelector, requests: Sequence[tuple[int, bytes]], answers: list[bytes]) -> list[float]:
     """Send ``requests``, the next one wherever an answer has come; how long each took."""
-    latencies_s = []
+    latencies_s: list[float] = []
     remaining = iter(requests)
     for key in list(selector.get_map().values()):
         _send_next(key.data, remaining)

@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from os import getpid
-from typing import Any
 
 import psycopg
-from sqlalchemy.engine import make_url
 
 from sydent_py.sealing import Sealer
 from tests.bench.client import WrongAnswer
 from tests.bench.cpu import cpu_s
+from tests.bench.databases import connect
 from tests.bench.work import Plan, queries
 
 GENERATION = 1
@@ -35,7 +34,7 @@ def probe(plan: Plan) -> Floor:
     sealer = Sealer(plan.dataset.sealing_key)
     bound = [dict(zip(sealer.lookup_keys(query), query.values(), strict=True)) for query in queries(plan)]
     keys = [list(query) for query in bound]
-    with closing(_connect(plan.dataset.url)) as connection:
+    with closing(connect(plan.dataset.url)) as connection:
         is_sqlite = isinstance(connection, sqlite3.Connection)
         select = _sqlite(connection) if is_sqlite else _postgresql(connection)
         backends = [] if is_sqlite else [connection.info.backend_pid]
@@ -48,13 +47,6 @@ def probe(plan: Plan) -> Floor:
         if dict(rows) != {key: user for key, user in query.items() if user is not None}:
             raise WrongAnswer("The raw probe found something else than what is bound.")
     return floor
-
-
-def _connect(url: str) -> Any:
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return sqlite3.connect(str(parsed.database), isolation_level=None)
-    return psycopg.connect(parsed.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True)
 
 
 def _sqlite(connection: sqlite3.Connection) -> Select:

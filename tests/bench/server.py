@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import psycopg
+
+from tests.bench.databases import backends
 
 COMMAND = Path(sys.executable).parent / "sydent-py"
 START_TIMEOUT_S = 60.0
@@ -35,11 +36,7 @@ class Running:
 
     def backends(self) -> list[int]:
         """The processes of PostgreSQL that serve a client; SQLite has none."""
-        if not self.database_url.startswith("postgresql"):
-            return []
-        sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        with psycopg.connect(self.database_url.replace("+psycopg", "")) as db:
-            return [pid for (pid,) in db.execute(sql)]
+        return backends(self.database_url)
 
     def memory_mb(self) -> dict[str, float]:
         """RSS, PSS and USS of the worker."""

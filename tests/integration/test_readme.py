@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.homeserver import FakeHomeserver
-from tests.integration.conftest import IdentityServer
+from tests.integration.conftest import COMMAND, IdentityServer
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -28,6 +28,12 @@ curl -sf -d "${{LINK#*[?]}}" "${{LINK%%[?]*}}" > pressed.html
 """
 
 
+def in_place(verify: str, server: IdentityServer) -> str:
+    """The command, of this installation and for this server."""
+    assert ".venv/bin/sydent-py" in verify
+    return verify.replace(".venv/bin/sydent-py", str(COMMAND)).replace("http://127.0.0.1:8090", server.base_url)
+
+
 @pytest.fixture
 def engine() -> str:
     return "sqlite"
@@ -42,16 +48,26 @@ def test_the_first_binding_works_as_written(
 ) -> None:
     text = README.read_text().partition("## A first binding")[2]
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     with IdentityServer(tmp_path, {**sections, "email": {}}) as server:
         places = {"base_url": server.base_url, "homeserver": homeserver.name, "output": server.output}
-        who, register, request_token, bind, lookup, unbind = blocks
+        who, register, request_token, bind, lookup, unbind, verify = blocks
         assert "ACCESS_TOKEN=..." in who
-        script = [WHO.format(**places), register, request_token, PRESS.format(**places), bind, lookup, unbind]
+        script = [
+            WHO.format(**places),
+            register,
+            request_token,
+            PRESS.format(**places),
+            bind,
+            lookup,
+            unbind,
+            "sleep 1",
+            in_place(verify, server),
+        ]
         done = subprocess.run(
             ["bash", "-euxo", "pipefail", "-c", "\necho\n".join(script)],
             cwd=tmp_path,
-            env={**os.environ, "CURL_CA_BUNDLE": str(tmp_path / "ca.pem")},
+            env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "CURL_CA_BUNDLE": str(tmp_path / "ca.pem")},
             capture_output=True,
             text=True,
             timeout=60,
@@ -64,4 +80,5 @@ def test_the_first_binding_works_as_written(
     assert f'"mxid":"{user_id}"' in said
     assert '"public_key":' in said
     assert re.search(rf'{{"mappings":{{"[A-Za-z0-9_-]{{43}}":"{re.escape(user_id)}"}}}}', said)
-    assert said.rstrip().endswith("{}")
+    assert '"kind":"unbind"' in said
+    assert "2 entries" in said

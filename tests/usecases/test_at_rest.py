@@ -72,7 +72,7 @@ def test_no_address_token_or_secret_is_logged(api: Driver, capfd: pytest.Capture
 def test_binding_and_unbinding_are_queued_for_the_log_signed(api: Driver) -> None:
     token, sid = api.bound()
     api.unbind(token, sid)
-    sealer = api.services.bindings.bind.associations.sealer
+    sealer = api.services.bindings.bind.associations.register.sealer
     with api.services.database.begin() as db:
         entries = db.execute(text("SELECT kind, payload, nonce FROM log_pending ORDER BY id")).all()
     assert [entry.kind for entry in entries] == ["bind", "unbind"]
@@ -94,7 +94,7 @@ class _Full:
         raise _FullDiskError
 
 
-@pytest.mark.parametrize("part", ["directory", "log", "outbox"])
+@pytest.mark.parametrize("part", ["register", "log", "outbox"])
 def test_a_binding_is_whole_or_not_at_all(api: Driver, part: str) -> None:
     inviter = api.register("@inviter:hs.test")
     api.invited(inviter, "alice@example.org", sender="@inviter:hs.test")

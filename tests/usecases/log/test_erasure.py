@@ -31,7 +31,7 @@ def entries(api: Driver) -> list[Any]:
 
 
 def payload(api: Driver, row: Any) -> dict[str, Any]:
-    sealer = api.services.bindings.bind.associations.sealer
+    sealer = api.services.bindings.bind.associations.register.sealer
     return dict(json.loads(sealer.unseal(bytes(row.payload), "log.payload")))
 
 
@@ -43,7 +43,7 @@ def audit(api: Driver, seen: bytes | None = None) -> bytes:
 
 def unsealed(values: list[bytes], api: Driver) -> list[str]:
     """What can be unsealed of these values with the key in hand."""
-    sealer = api.services.bindings.bind.associations.sealer
+    sealer = api.services.bindings.bind.associations.register.sealer
     found = []
     for value in values:
         for purpose in (
@@ -96,7 +96,7 @@ def test_with_the_key_in_hand_no_table_names_who_was_erased(api: Driver, when: s
         api.sequence()
     erase(api, token)
     api.sequence()
-    sealer = api.services.bindings.bind.associations.sealer
+    sealer = api.services.bindings.bind.associations.register.sealer
     named = [sealer.index("log.address", "email", "carol@secret.example"), sealer.index("log.user", "@carol:hs.test")]
     values: list[bytes] = []
     with api.services.database.begin() as db:

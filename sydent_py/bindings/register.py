@@ -1,0 +1,157 @@
+"""What every origin says of every address, and which of it lookups answer."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+
+from sydent_py.bindings import models
+from sydent_py.clock import Clock
+from sydent_py.database import Database
+from sydent_py.directory.publish import Directory
+from sydent_py.identifiers import ThreePid
+from sydent_py.sealing import Sealer
+
+FORGET_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An origin says that an address is a user's, from ``not_before`` to ``not_after``; times in ms since the epoch."""
+
+    threepid: ThreePid
+    user_id: str
+    ts: int
+    not_before: int
+    not_after: int
+    commitment: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """An origin says nothing of an address any more."""
+
+    threepid: ThreePid
+
+
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """A claim of this server's own that lookups answered until another origin gave the address to another user."""
+
+    threepid: ThreePid
+    user_id: str
+    by_user_id: str
+    by_origin: str
+
+
+Change = Claim | Retraction
+
+
+@dataclass(frozen=True)
+class AddressRegister:
+    """One place for every origin and address, and the lookup table that follows from them.
+
+    Lookups answer the valid claim of greatest ``(ts, origin)``; where ``prefer`` is "local", this server's own before all others.
+    An origin changes its own claims alone.
+    """
+
+    directory: Directory
+    sealer: Sealer
+    clock: Clock
+    own_origin: str
+    prefer: Literal["newest", "local"] = "newest"
+
+    def lock(self, db: Connection, *threepids: ThreePid) -> None:
+        """Until this transaction ends, no other one changes what is said of these addresses.
+
+        Everybody locks in one order, so that nobody waits for somebody who waits for them.
+        """
+        self.directory.lock(db, *threepids)
+
+    def get(self, db: Connection, threepid: ThreePid) -> Any:
+        """User ID and ``ts`` of this server's own claim of ``threepid``, or None."""
+        return models.get(db, self.own_origin, self.index(threepid))
+
+    def newest_ts(self, db: Connection, threepid: ThreePid) -> int:
+        """When the newest claim of ``threepid`` was made, of any origin; 0 where there is none."""
+        return max((row.ts for row in models.of_addresses(db, [self.index(threepid)])), default=0)
+
+    def apply(self, db: Connection, origin: str, changes: Sequence[Change]) -> list[Displaced]:
+        """Make the changes of one origin, in order: which claims of our own were displaced by them."""
+        last = {change.threepid: change for change in changes}
+        self.lock(db, *last)
+        indexes = {self.index(threepid): threepid for threepid in last}
+        before = self._winners(db, indexes) if origin != self.own_origin else {}
+        models.remove(db, origin, [self.index(each.threepid) for each in last.values() if isinstance(each, Retraction)])
+        models.put(db, [self._row(origin, each) for each in last.values() if isinstance(each, Claim)])
+        after = self._publish(db, indexes)
+        return [
+            Displaced(indexes[index], own.user_id, after[index].user_id, after[index].origin)
+            for index, own in before.items()
+            if own.origin == self.own_origin and index in after and after[index].user_id != own.user_id
+        ]
+
+    def erase(self, db: Connection, origin: str, commitments: Sequence[bytes]) -> None:
+        """Forget the claims of an origin that come from these entries of its log."""
+        threepids = [self.threepid(row) for row in models.erased(db, origin, commitments)]
+        self.lock(db, *threepids)
+        # Again, because the lock was waited for.
+        rows = models.erased(db, origin, commitments)
+        models.remove(db, origin, [row.address_index for row in rows])
+        self._publish(db, {row.address_index: self.threepid(row) for row in rows})
+
+    def origins(self, database: Database) -> set[str]:
+        """Every other origin that says anything."""
+        with database.autocommit() as db:
+            return models.origins(db) - {self.own_origin}
+
+    def forget_origin(self, database: Database, origin: str) -> None:
+        """Forget all that an origin says, in as many transactions as it takes."""
+        rows: list[Any] = [None]
+        while rows:
+            with database.begin() as db:
+                rows = models.of_origin(db, origin, FORGET_AT_ONCE)
+                self.apply(db, origin, [Retraction(self.threepid(row)) for row in rows])
+
+    def threepid(self, row: Any) -> ThreePid:
+        """The address of a binding."""
+        return ThreePid(row.medium, self.sealer.unseal(row.address, "bindings.address"))
+
+    def index(self, threepid: ThreePid) -> bytes:
+        """What finds the bindings of an address."""
+        return self.sealer.index("bindings.address", threepid.medium, threepid.address)
+
+    def _publish(self, db: Connection, addresses: dict[bytes, ThreePid]) -> dict[bytes, Any]:
+        winners = self._winners(db, addresses)
+        self.directory.publish(
+            db, {threepid: winners[index].user_id if index in winners else None for index, threepid in addresses.items()}
+        )
+        return winners
+
+    def _winners(self, db: Connection, indexes: Iterable[bytes]) -> dict[bytes, Any]:
+        """The claim that counts, of each address that has one."""
+        now_ms = self.clock.now_ms()
+        winners: dict[bytes, Any] = {}
+        for row in models.of_addresses(db, list(indexes)):
+            best = winners.get(row.address_index)
+            # A claim that begins in a moment counts already: nobody would come back to the lookup table when it begins.
+            if now_ms < row.not_after and (best is None or self._weight(row) > self._weight(best)):
+                winners[row.address_index] = row
+        return winners
+
+    def _weight(self, row: Any) -> tuple[bool, int, str]:
+        return self.prefer == "local" and row.origin == self.own_origin, row.ts, row.origin
+
+    def _row(self, origin: str, claim: Claim) -> dict[str, object]:
+        return {
+            "origin": origin,
+            "address_index": self.index(claim.threepid),
+            "medium": claim.threepid.medium,
+            "address": self.sealer.seal(claim.threepid.address, "bindings.address"),
+            "user_id": claim.user_id,
+            "ts": claim.ts,
+            "not_before": claim.not_before,
+            "not_after": claim.not_after,
+            "commitment": claim.commitment,
+        }

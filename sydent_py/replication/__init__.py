@@ -1,0 +1,1 @@
+"""Peers: identity servers that follow our log, and whose logs we follow."""

@@ -1,0 +1,77 @@
+"""The peers of the configuration, made of their parts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sydent_py.bindings.register import AddressRegister
+from sydent_py.clock import Clock
+from sydent_py.database import Database
+from sydent_py.federation.remote import BaseUrl, Remote
+from sydent_py.log.payloads import Payloads
+from sydent_py.log.published import PublishedLog
+from sydent_py.outbox.outbox import Outbox
+from sydent_py.replication import peers
+from sydent_py.replication.announce import Announce
+from sydent_py.replication.authenticate import AuthenticatePeer
+from sydent_py.replication.client import PeerClient, Transport
+from sydent_py.replication.follow import Follow
+from sydent_py.replication.nudge import Nudge
+from sydent_py.replication.peering import Peering
+from sydent_py.replication.peers import Peer
+from sydent_py.sealing import Sealer
+from sydent_py.settings import ConfigurationError, Settings
+from sydent_py.signing import Signer
+
+
+@dataclass(frozen=True)
+class Builder:
+    """What peering is made of. ``way_to`` connects to a peer."""
+
+    settings: Settings
+    database: Database
+    signer: Signer
+    sealer: Sealer
+    clock: Clock
+    register: AddressRegister
+    published_log: PublishedLog
+    outbox: Outbox
+    way_to: Callable[[Peer], Transport]
+
+    def peering(self) -> Peering:
+        """All there is to do with peers; ``ConfigurationError``."""
+        configured = {each.name: peers.read(each) for each in self.settings.peers}
+        clients = {name: PeerClient(peer, self.way_to(peer), self.signer, self.clock) for name, peer in configured.items()}
+        return Peering(
+            database=self.database,
+            peers=configured,
+            authenticate=AuthenticatePeer(self.database, configured, self.settings.own_names, self.clock),
+            payloads=Payloads(self.database, self.sealer),
+            register=self.register,
+            clock=self.clock,
+            follow={name: self._follow(peer, clients[name]) for name, peer in configured.items() if peer.is_followed},
+            nudge={
+                name: Nudge(name, clients[name], self.published_log, self.clock)
+                for name, peer in configured.items()
+                if peer.is_served
+            },
+        )
+
+    def _follow(self, peer: Peer, client: PeerClient) -> Follow:
+        return Follow(
+            peer=peer,
+            source=client,
+            database=self.database,
+            register=self.register,
+            sealer=self.sealer,
+            clock=self.clock,
+            announce=Announce(self.outbox, self.sealer),
+            poll_ms=self.settings.replication.poll_seconds * 1000,
+        )
+
+
+def way_to(peer: Peer, clock: Clock) -> Remote:
+    """A connection to a peer; ``ConfigurationError`` where its certificates cannot be read."""
+    try:
+        return Remote(BaseUrl.parse(peer.base_url), clock, ca_file=peer.ca_file)
+    except OSError as error:
+        raise ConfigurationError(f"peers: the ca_file of {peer.name} cannot be used: {error}") from error

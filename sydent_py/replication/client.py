@@ -1,0 +1,94 @@
+"""Asking a peer: for its log, which everybody may read, and in signed requests for what only peers may."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sydent_py import tokens
+from sydent_py.clock import Clock
+from sydent_py.errors import MatrixError
+from sydent_py.federation import x_matrix
+from sydent_py.federation.remote import Headers, NotThere
+from sydent_py.federation.transport import Reason, RequestFailed
+from sydent_py.federation.x_matrix import Stamp
+from sydent_py.replication.peers import Peer
+from sydent_py.signing import Signer
+from sydent_py.strict_json import parse_object
+from sydent_py.tlog.note import MAX_NOTE_BYTES
+from sydent_py.tlog.tiles import TILE_BYTES, TileName
+
+OWN = "_matrix/identity/unstable/sydent_py"
+# 256 entries of less than 200 bytes each.
+MAX_BUNDLE_BYTES = 64 * 1024
+# 256 payloads of 8 KiB, each with its nonce.
+MAX_PAYLOADS_BYTES = 256 * 9 * 1024
+MAX_ANSWER_BYTES = 16 * 1024
+
+
+class Transport(Protocol):
+    """A way to one server; both raise ``NotThere`` and other ``RequestFailed``, and make the headers anew for each attempt."""
+
+    def get(self, path: str, max_bytes: int, headers: Headers = dict) -> bytes:
+        """The file at ``path``."""
+
+    def post(self, path: str, body: bytes, max_bytes: int, headers: Headers = dict) -> bytes:
+        """The answer to ``body``."""
+
+
+@dataclass(frozen=True)
+class PeerClient:
+    """One peer, in its own terms. Everything raises ``RequestFailed``."""
+
+    peer: Peer
+    transport: Transport
+    signer: Signer
+    clock: Clock
+
+    def checkpoint(self) -> bytes:
+        """The newest checkpoint of its log."""
+        return self.transport.get(f"{OWN}/log/checkpoint", MAX_NOTE_BYTES)
+
+    def file(self, name: TileName) -> bytes:
+        """A file of its log; in place of a partial one, which may be gone, perhaps the whole."""
+        max_bytes = MAX_BUNDLE_BYTES if name.level is None else TILE_BYTES
+        try:
+            return self.transport.get(f"{OWN}/log/{name}", max_bytes)
+        except NotThere:
+            if name.is_full:
+                raise
+            return self.transport.get(f"{OWN}/log/{TileName(name.level, name.index)}", max_bytes)
+
+    def payloads(self, first_index: int, limit: int) -> list[Any]:
+        """What its entries are about, from ``first_index`` on; None for an erased one."""
+        path = f"{OWN}/log/payloads?from={first_index}&limit={limit}"
+        payloads = _object(self.transport.get(path, MAX_PAYLOADS_BYTES, lambda: self._sign("GET", path, None))).get(
+            "payloads"
+        )
+        if not isinstance(payloads, list):
+            raise RequestFailed(Reason.MALFORMED, "no payloads")
+        return payloads
+
+    def nudge(self, size: int) -> None:
+        """Tell it that our log has grown to ``size``."""
+        path, content = f"{OWN}/peers/nudge", {"size": size}
+        self.transport.post(path, json.dumps(content).encode(), MAX_ANSWER_BYTES, lambda: self._sign("POST", path, content))
+
+    def _sign(self, method: str, path: str, content: Mapping[str, Any] | None) -> dict[str, str]:
+        return {
+            "Authorization": x_matrix.authorization(
+                self.signer,
+                method=method,
+                uri=f"/{path}",
+                destination=self.peer.name,
+                content=content,
+                stamp=Stamp(self.clock.now_ms(), tokens.new_sid()),
+            )
+        }
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return parse_object(body)
+    except MatrixError as error:
+        raise RequestFailed(Reason.MALFORMED, "no JSON object") from error

@@ -1,0 +1,119 @@
+"""What an entry of a peer's log says, and whether the peer may say it; with no I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from canonicaljson import encode_canonical_json
+from nacl.exceptions import CryptoError
+from unpaddedbase64 import decode_base64
+
+from sydent_py.bindings.register import Claim, Retraction
+from sydent_py.errors import MatrixError
+from sydent_py.identifiers import EMAIL, ThreePid, UserId
+from sydent_py.log.leaf import COMMITMENT_BYTES, Leaf
+from sydent_py.peer_settings import Scope
+from sydent_py.replication.peers import Peer
+
+# How far ahead of our clock a peer's may be: a claim from the future would win against all others until then.
+AHEAD_MS = 5 * 60_000
+MAX_ERASED = 1000
+
+
+class Unacceptable(ValueError):
+    """The entry is not taken over; the message says why, and names no address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """These entries of the log have no payload any more, and what came of them goes too."""
+
+    commitments: tuple[bytes, ...]
+
+
+Said = Claim | Retraction | Erasure
+
+
+def read(peer: Peer, leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> Said:
+    """What the entry says; ``Unacceptable``."""
+    if leaf.kind not in peer.scope.kinds:
+        raise Unacceptable(f"the peer may not send entries of the kind {leaf.kind}")
+    if max(leaf.ts, _time(payload, "ts")) > now_ms + AHEAD_MS:
+        raise Unacceptable("it is from the future")
+    _check_signature(peer, payload)
+    if leaf.kind == "erase":
+        return Erasure(_commitments(payload))
+    threepid, user = _threepid(payload), _user(payload)
+    _check_scope(peer.scope, threepid, user)
+    if leaf.kind == "unbind":
+        return Retraction(threepid)
+    times = {name: _time(payload, name) for name in ("ts", "not_before", "not_after")}
+    if times["not_before"] > now_ms + AHEAD_MS:
+        raise Unacceptable("it is from the future")
+    return Claim(threepid, str(user), **times, commitment=leaf.commitment)
+
+
+def _time(payload: Mapping[str, Any], name: str) -> int:
+    value = payload.get(name)
+    if type(value) is not int or value < 0:
+        raise Unacceptable(f"it has no {name}")
+    return value
+
+
+def _check_signature(peer: Peer, payload: Mapping[str, Any]) -> None:
+    signatures = payload.get("signatures")
+    ours = signatures.get(peer.name) if isinstance(signatures, dict) else None
+    if not isinstance(ours, dict):
+        raise Unacceptable("it has no signature of the peer")
+    content = {name: value for name, value in payload.items() if name not in {"signatures", "unsigned"}}
+    try:
+        message = encode_canonical_json(content)
+        for key_id, signature in ours.items():
+            if key_id in peer.keys:
+                peer.keys[key_id].verify(message, decode_base64(signature))
+                return
+    except (CryptoError, ValueError, TypeError, AttributeError) as error:
+        raise Unacceptable("its signature is not valid") from error
+    raise Unacceptable("it is signed with a key that is not pinned")
+
+
+def _commitments(payload: Mapping[str, Any]) -> tuple[bytes, ...]:
+    erased = payload.get("erased")
+    if not isinstance(erased, list) or not 0 < len(erased) <= MAX_ERASED:
+        raise Unacceptable("it does not say what is erased")
+    try:
+        commitments = tuple(map(decode_base64, erased))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Unacceptable("it does not say what is erased") from error
+    if any(len(each) != COMMITMENT_BYTES for each in commitments):
+        raise Unacceptable("it does not say what is erased")
+    return commitments
+
+
+def _threepid(payload: Mapping[str, Any]) -> ThreePid:
+    medium, address = payload.get("medium"), payload.get("address")
+    try:
+        threepid = ThreePid.parse(str(medium), str(address))
+    except MatrixError as error:
+        raise Unacceptable("it has no valid address") from error
+    if (threepid.medium, threepid.address) != (medium, address):
+        raise Unacceptable("its address is not in the canonical form")
+    return threepid
+
+
+def _user(payload: Mapping[str, Any]) -> UserId:
+    mxid = payload.get("mxid")
+    try:
+        return UserId.parse(mxid if isinstance(mxid, str) else "")
+    except MatrixError as error:
+        raise Unacceptable("it has no valid Matrix user ID") from error
+
+
+def _check_scope(scope: Scope, threepid: ThreePid, user: UserId) -> None:
+    domain = threepid.address.rpartition("@")[2]
+    if threepid.medium not in scope.media:
+        raise Unacceptable(f"the peer may not speak for {threepid.medium}")
+    if scope.homeservers and user.server.text not in scope.homeservers:
+        raise Unacceptable("the peer may not speak for users of that homeserver")
+    if scope.domains and (threepid.medium != EMAIL or domain not in scope.domains):
+        raise Unacceptable("the peer may not speak for addresses of that domain")

@@ -1,0 +1,217 @@
+"""Following a peer's log: its entries are verified, taken over and counted off in one transaction."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from sydent_py.bindings.register import AddressRegister, Displaced
+from sydent_py.clock import Clock
+from sydent_py.database import Database
+from sydent_py.federation.transport import Reason, RequestFailed
+from sydent_py.log.audit import Contradiction
+from sydent_py.replication import models
+from sydent_py.replication.entries import Erasure, Said
+from sydent_py.replication.pages import BadEntry, Page, read_page
+from sydent_py.replication.peers import Peer
+from sydent_py.sealing import Sealer
+from sydent_py.tlog import merkle, tiles
+from sydent_py.tlog.checkpoint import Checkpoint, Unsigned, open_checkpoint
+from sydent_py.tlog.growing import GrowingTree
+from sydent_py.tlog.text import Malformed
+from sydent_py.tlog.tiles import TileName
+
+# How many entries are taken over in one transaction, which on SQLite keeps all other writers waiting.
+PAGE_ENTRIES = 1024
+# A peer that failed is asked again after so long, however often it says that its log has grown.
+RETRY_MS = 5_000
+# A cache may show an old checkpoint for a while. A log that is still shorter after so long has shrunk.
+SHRUNK_FOR_MS = 60_000
+
+log = structlog.get_logger(__name__)
+
+
+class PeerLog(Protocol):
+    """What a peer shows of its log; each raises ``RequestFailed``."""
+
+    def checkpoint(self) -> bytes:
+        """The newest checkpoint."""
+
+    def file(self, name: TileName) -> bytes:
+        """A tile, or a bundle of entries; of a partial one perhaps more than was asked for."""
+
+    def payloads(self, first_index: int, limit: int) -> list[Any]:
+        """Nonces and payloads of entries, from ``first_index`` on, at most ``limit``."""
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Follows the log of one peer.
+
+    What a peer can do wrong stops its own log alone, with the evidence kept; an entry that it may not write is put aside, and
+    the rest goes on. ``announce`` is told which bindings of this server's own were displaced, in the transaction that does it.
+    """
+
+    peer: Peer
+    source: PeerLog
+    database: Database
+    register: AddressRegister
+    sealer: Sealer
+    clock: Clock
+    announce: Callable[[Connection, Displaced], None]
+    poll_ms: int
+
+    def __call__(self) -> None:
+        """Take over what there is, if it is time to ask."""
+        state = self._state()
+        if state is None or state.is_stopped or not self._is_due(state):
+            return
+        try:
+            while self._advance(state := self._state()):
+                pass
+        except RequestFailed as failure:
+            self._note_failure(str(failure))
+        except Contradiction as found:
+            self._stop(found)
+
+    def _state(self) -> Any:
+        """How far the log is followed; None where the configuration names another log than the one that was."""
+        with self.database.autocommit() as db:
+            state = models.state(db, self.peer.name)
+            if state is None:
+                models.begin(db, self.peer.name, str(self.peer.log_key))
+                state = models.state(db, self.peer.name)
+        if state is not None and state.log_key != str(self.peer.log_key):
+            if state.error is None:
+                self._note_failure("the configuration names another log_key: sydent-py peers resync begins anew with it")
+            return None
+        return state
+
+    def _is_due(self, state: Any) -> bool:
+        now_ms = self.clock.now_ms()
+        if state.failed_at_ms is not None and now_ms - state.failed_at_ms < RETRY_MS:
+            return False
+        return bool(state.nudged_size > state.size or now_ms - state.checked_at_ms >= self.poll_ms or self._is_behind(state))
+
+    def _is_behind(self, state: Any) -> bool:
+        """Whether entries of the checkpoint that was verified last are not taken over yet."""
+        return state.checkpoint is not None and self._open(state.checkpoint).size > state.size
+
+    def _advance(self, state: Any) -> bool:
+        """Take over the next page: whether there may be more."""
+        if state is None or state.is_stopped:
+            return False
+        tree = GrowingTree.parse(state.size, state.edge)
+        encoded = state.checkpoint if self._is_behind(state) else self._newer(state)
+        if encoded is None:
+            return False
+        target = self._open(encoded)
+        page = read_page(
+            self.source, self.peer, state.size, min(target.size, state.size + PAGE_ENTRIES), self.clock.now_ms()
+        )
+        tree.append(page.leaves)
+        self._verify(tree, target, encoded, state.checkpoint)
+        return self._take_over(page, tree, state.size, encoded)
+
+    def _newer(self, state: Any) -> bytes | None:
+        """The peer's checkpoint, if it is ahead of what was taken over."""
+        encoded = self.source.checkpoint()
+        checkpoint, now_ms = self._open(encoded), self.clock.now_ms()
+        before = (
+            self._open(state.checkpoint) if state.checkpoint else Checkpoint(self.peer.log_key.name, 0, merkle.EMPTY_ROOT)
+        )
+        if checkpoint.size < before.size:
+            since_ms = state.shrunk_since_ms or now_ms
+            if now_ms - since_ms >= SHRUNK_FOR_MS:
+                raise Contradiction(
+                    f"the log has shrunk from {before.size} entries to {checkpoint.size}", state.checkpoint, encoded
+                )
+            self._note(checked_at_ms=now_ms, shrunk_since_ms=since_ms)
+            return None
+        if checkpoint.size == before.size and checkpoint.root != before.root:
+            raise Contradiction(f"the log was forked: it has two trees of {before.size} entries", state.checkpoint, encoded)
+        if checkpoint.size == before.size:
+            self._note(checked_at_ms=now_ms, shrunk_since_ms=None, nudged_size=before.size, error=None, failed_at_ms=None)
+            return None
+        return encoded
+
+    def _open(self, encoded: bytes) -> Checkpoint:
+        try:
+            return open_checkpoint(encoded, self.peer.log_key)
+        except Malformed as error:
+            raise RequestFailed(Reason.MALFORMED, str(error)) from error
+        except Unsigned as error:
+            raise Contradiction(str(error), encoded) from error
+
+    def _verify(self, tree: GrowingTree, target: Checkpoint, encoded: bytes, before: bytes | None) -> None:
+        """Make sure that the tree, with the page on it, is how the tree of the checkpoint begins."""
+        path = []
+        if tree.size < target.size:
+            hash_at = tiles.hashes_from(lambda level, index: self._tile(level, index, target.size))
+            path = merkle.consistency_proof(tree.size, target.size, hash_at)
+        if not merkle.proves_consistency(tree.size, target.size, path, tree.root(), target.root):
+            raise Contradiction(
+                f"the first {tree.size} entries are not those that its checkpoint signs, or it does not continue the one before",
+                *filter(None, (before, encoded)),
+            )
+
+    def _tile(self, level: int, index: int, size: int) -> bytes:
+        width = min(tiles.WIDTH, (size >> tiles.HEIGHT * level) - index * tiles.WIDTH)
+        return self.source.file(TileName(level, index, width))
+
+    def _take_over(self, page: Page, tree: GrowingTree, old_size: int, checkpoint: bytes) -> bool:
+        with self.database.begin() as db:
+            moved = models.advance(
+                db,
+                self.peer.name,
+                old_size=old_size,
+                size=tree.size,
+                edge=tree.encode(),
+                checkpoint=checkpoint,
+                checked_at_ms=self.clock.now_ms(),
+                shrunk_since_ms=None,
+                error=None,
+                failed_at_ms=None,
+            )
+            if not moved:
+                return False
+            models.quarantine(db, [self._quarantined(bad) for bad in page.bad])
+            for is_erasure, said in groupby(page.said, key=lambda each: isinstance(each, Erasure)):
+                self._apply(db, said, is_erasure=is_erasure)
+        for bad in page.bad:
+            log.warning("replication.quarantined", peer=self.peer.name, entry=bad.index, reason=bad.reason)
+        return True
+
+    def _apply(self, db: Connection, said: Iterable[Said], *, is_erasure: bool) -> None:
+        if is_erasure:
+            commitments = [commitment for each in said if isinstance(each, Erasure) for commitment in each.commitments]
+            models.release(db, self.peer.name, commitments)
+            self.register.erase(db, self.peer.name, commitments)
+            return
+        changes = [each for each in said if not isinstance(each, Erasure)]
+        for displaced in self.register.apply(db, self.peer.name, changes):
+            self.announce(db, displaced)
+
+    def _quarantined(self, bad: BadEntry) -> dict[str, object]:
+        payload = None if bad.payload is None else self.sealer.seal(bad.payload.decode(), "quarantine.payload")
+        values = {"commitment": bad.commitment, "kind": bad.kind, "ts": bad.ts, "reason": bad.reason, "payload": payload}
+        return {"peer": self.peer.name, "entry_index": bad.index, **values}
+
+    def _note(self, **values: object) -> None:
+        with self.database.autocommit() as db:
+            models.note(db, self.peer.name, **values)
+
+    def _note_failure(self, error: str) -> None:
+        log.warning("replication.failed", peer=self.peer.name, error=error)
+        self._note(error=error, failed_at_ms=self.clock.now_ms())
+
+    def _stop(self, found: Contradiction) -> None:
+        log.error("replication.stopped", peer=self.peer.name, reason=str(found), advice="see: sydent-py peers check")
+        with self.database.begin() as db:
+            evidence = b"\n".join(found.evidence)
+            models.note(
+                db, self.peer.name, is_stopped=True, error=str(found), failed_at_ms=self.clock.now_ms(), evidence=evidence
+            )

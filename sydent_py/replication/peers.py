@@ -1,0 +1,43 @@
+"""The trusted servers of the configuration, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nacl.signing import VerifyKey
+
+from sydent_py.peer_settings import Peer as PeerSettings
+from sydent_py.peer_settings import Scope, read_verify_key
+from sydent_py.tlog.note import VerifierKey
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A trusted server: ``keys`` sign its requests and its payloads, by key ID; ``log_key`` its log.
+
+    ``scope`` is whom and what it may speak for.
+    """
+
+    name: str
+    base_url: str
+    keys: Mapping[str, VerifyKey]
+    log_key: VerifierKey
+    ca_file: Path | None
+    is_followed: bool
+    is_served: bool
+    scope: Scope
+
+
+def read(settings: PeerSettings) -> Peer:
+    """A peer of the configuration."""
+    keys = dict(map(read_verify_key, (*settings.old_verify_keys, settings.verify_key)))
+    return Peer(
+        name=settings.name,
+        base_url=settings.base_url,
+        keys=keys,
+        log_key=VerifierKey.parse(settings.log_key),
+        ca_file=settings.ca_file,
+        is_followed=settings.direction != "serve",
+        is_served=settings.direction != "follow",
+        scope=settings.scope,
+    )
