@@ -24,7 +24,7 @@ from sydent_py.services import Services
 from sydent_py.settings import Settings, load
 from sydent_py.signing import decode_bytes
 from sydent_py.tlog.checkpoint import Unsigned, open_checkpoint
-from sydent_py.tlog.text import Malformed
+from sydent_py.tlog.text import Malformed, format_base64
 
 # The worker takes in what waits every 0.2 seconds.
 WORKER_IS_LATE_S = 10.0
@@ -53,7 +53,7 @@ def status(config: Path | None, *, as_json: bool) -> None:
         "size": found.size,
         "published_size": found.checkpoint.size,
         "published_at_ms": found.published_at_ms,
-        "root": encode_base64(found.checkpoint.root),
+        "root": format_base64(found.checkpoint.root),
         "pending": found.pending,
         "oldest_pending_s": found.oldest_pending_s,
         "notes": notes,
@@ -61,7 +61,11 @@ def status(config: Path | None, *, as_json: bool) -> None:
     click.echo(json.dumps(fields, indent=2) if as_json else _status_in_words(found, str(key), notes))
 
 
-@log.command(short_help="Show what the log has about an address.")
+# A commitment may begin with "-".
+@log.command(
+    short_help="Show what the log has about an address.",
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+)
 @click.argument("wanted", metavar="COMMITMENT-OR-ADDRESS")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @takes_config
@@ -123,7 +127,7 @@ def _status_in_words(found: Status, key: str, notes: list[str]) -> str:
         f"Key:        {key}",
         f"Entries:    {found.size:,}",
         f"Published:  {found.checkpoint.size:,}, signed {_time(found.published_at_ms)}",
-        f"Root hash:  {encode_base64(found.checkpoint.root)}",
+        f"Root hash:  {format_base64(found.checkpoint.root)}",
         f"Waiting:    {found.pending:,}{waiting}",
     ]
     return "\n".join([*lines, *(f"\n{note}" for note in notes)])

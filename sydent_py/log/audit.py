@@ -1,12 +1,13 @@
 """Checking a whole log from what it publishes, with nothing but its key and what was seen of it before."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from sydent_py.log.leaf import Leaf, NotALeaf
 from sydent_py.tlog import merkle, tiles
 from sydent_py.tlog.checkpoint import Checkpoint, Unsigned, open_checkpoint
+from sydent_py.tlog.growing import GrowingTree
 from sydent_py.tlog.note import VerifierKey
 from sydent_py.tlog.text import HASH_BYTES, Malformed
 from sydent_py.tlog.tiles import Tile, TileName
@@ -31,28 +32,6 @@ class Verified:
     encoded: bytes
     checkpoint: Checkpoint
     kinds: Counter[str]
-
-
-@dataclass
-class _Tree:
-    """A tree as it is rebuilt from entries, of which only the right edge is kept."""
-
-    size: int = 0
-    edge: dict[int, Tile] = field(default_factory=dict)
-
-    def append(self, leaves: Sequence[bytes]) -> list[Tile]:
-        """Add leaf hashes: the tiles that became full."""
-        full = []
-        for tile in tiles.grow(self.size, self.edge.values(), leaves):
-            self.edge[tile.level] = tile
-            full += [tile] if tile.is_full else []
-        self.size += len(leaves)
-        wanted = {name.level for name in tiles.edge_of(self.size)}
-        self.edge = {level: tile for level, tile in self.edge.items() if level in wanted}
-        return full
-
-    def root(self) -> bytes:
-        return merkle.root(self.size, tiles.hashes_from(lambda level, _index: self.edge[level].hashes))
 
 
 def reading_order(size: int) -> Iterator[TileName]:
@@ -119,7 +98,7 @@ class Audit:
 
     def _read(self, now: Checkpoint, old_size: int) -> tuple[bytes, Counter[str]]:
         """The root of the first ``old_size`` entries, and the kinds of all, which are those that ``now`` signs."""
-        tree, kinds, root_then = _Tree(), Counter[str](), merkle.EMPTY_ROOT
+        tree, kinds, root_then = GrowingTree(), Counter[str](), merkle.EMPTY_ROOT
         for leaves in self._leaves(now.size, old_size, kinds):
             for tile in tree.append(leaves):
                 self._compare(tile)

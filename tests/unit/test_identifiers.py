@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sydent_py import identifiers
 from sydent_py.errors import InvalidEmail, InvalidParam
 from sydent_py.identifiers import ServerName, ThreePid, UserId
 
@@ -113,3 +114,17 @@ def test_sharp_s_and_ss_are_two_domains_and_one_local_part() -> None:
 def test_media_this_server_does_not_know_are_refused() -> None:
     with pytest.raises(InvalidParam):
         ThreePid.parse("carrier-pigeon", "x")
+
+
+@given(st.from_regex(identifiers._PLAIN_EMAIL, fullmatch=True))
+def test_an_address_that_looks_plain_is_what_the_library_makes_of_it(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identifiers, "_MAX_PLAIN_CHARACTERS", 0)
+        try:
+            expected: ThreePid | None = ThreePid.email(text)
+        except InvalidEmail:
+            expected = None
+    try:
+        assert ThreePid.email(text) == expected
+    except InvalidEmail:
+        assert expected is None

@@ -11,13 +11,12 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 from unpaddedbase64 import encode_base64
 
-from sydent_py import installation
+from sydent_py import installation, wiring
 from sydent_py.cli.log import log as log_command
 from sydent_py.clock import SystemClock
 from sydent_py.database import Database
 from sydent_py.identifiers import UserId
 from sydent_py.log.append import Log, Receipt
-from sydent_py.log.erase import EraseHistory
 from sydent_py.log.sequencer import Sequencer
 from sydent_py.settings import load
 from sydent_py.signing import Signer
@@ -59,8 +58,10 @@ class Operator:
             )
 
     def erase(self, mxid: str) -> None:
-        with self.database.begin() as db:
-            EraseHistory(self.log, self.signer)(db, UserId.parse(mxid))
+        built = wiring.build(load(self.config))
+        with built.database.begin() as db:
+            built.bindings.mine.erase_history(db, UserId.parse(mxid))
+        built.close()
 
     def sequence(self) -> None:
         Sequencer(self.database, self.key, SystemClock())()
@@ -196,7 +197,17 @@ def test_show_says_what_was_erased(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "status"), [("nobody@example.org", 1), ("A" * 43, 1), ("+447400123456", 1), ("x", 2), ("a@b@c", 2), ("", 2)]
+    ("wanted", "status"),
+    [
+        ("nobody@example.org", 1),
+        ("A" * 43, 1),
+        ("-h" + "A" * 41, 1),
+        ("--" + "A" * 41, 1),
+        ("+447400123456", 1),
+        ("x", 2),
+        ("a@b@c", 2),
+        ("", 2),
+    ],
 )
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_show_says_that_there_is_nothing(operator: Operator, wanted: str, status: int) -> None:
