@@ -7,6 +7,8 @@ UV_VERSION := 0.13.9
 STAMP := $(VENV)/.installed
 SYNAPSE_VENV := .venv-synapse
 SYNAPSE_STAMP := $(SYNAPSE_VENV)/.installed
+SYDENT_VENV := .venv-sydent
+SYDENT_STAMP := $(SYDENT_VENV)/.installed
 TLOG_VENV := .venv-tlog
 TLOG_STAMP := $(TLOG_VENV)/.installed
 # pyenv's shims fail for the versions that are not selected, and uv stops at the first that fails: its versions come before them.
@@ -37,6 +39,12 @@ $(SYNAPSE_STAMP): tests/synapse/requirements.txt | $(STAMP)
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(SYNAPSE_VENV)/bin/python $<
 	@touch $@
 
+# The server whose place this one takes, to exchange bindings with.
+$(SYDENT_STAMP): tests/sydent/requirements.txt | $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SYDENT_VENV)
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(SYDENT_VENV)/bin/python $<
+	@touch $@
+
 # Another implementation of the log's formats. It needs Python 3.12; where there is none, its tests say that they are skipped.
 $(TLOG_STAMP): tests/tlog/requirements.txt | $(STAMP)
 	@for bin in $(PYENV_BINS); do PATH="$$bin:$$PATH"; done; \
@@ -49,7 +57,7 @@ $(TLOG_STAMP): tests/tlog/requirements.txt | $(STAMP)
 serve: setup ## Run the server on its embedded defaults: http://127.0.0.1:8090
 	$(BIN)/sydent-py serve
 
-test: setup $(SYNAPSE_STAMP) $(TLOG_STAMP) ## Run every test, on SQLite and on a real PostgreSQL, and with real homeservers
+test: setup $(SYNAPSE_STAMP) $(SYDENT_STAMP) $(TLOG_STAMP) ## Run every test, on SQLite and on a real PostgreSQL, and with real homeservers
 	$(BIN)/pytest
 
 check: setup lint types contracts test ## Everything CI checks
@@ -72,4 +80,4 @@ bench: setup ## Measure lookups at 1,000,000 bindings and the log at 100,000 ent
 	$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf $(VENV) $(SYNAPSE_VENV) $(TLOG_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) $(SYNAPSE_VENV) $(SYDENT_VENV) $(TLOG_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

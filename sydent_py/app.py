@@ -19,6 +19,7 @@ from sydent_py.api import (
     terms,
     validation,
     web,
+    witness,
 )
 from sydent_py.pages import confirm, confirm_phone, front, opt_out, page, remove
 from sydent_py.services import Services
@@ -37,6 +38,7 @@ _BLUEPRINTS = (
     sms.bp,
     log.bp,
     peers.bp,
+    witness.bp,
     page.bp,
     front.bp,
     confirm.bp,

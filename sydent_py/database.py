@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Text,
+    cast,
     create_engine,
     event,
     func,
@@ -142,10 +143,13 @@ def chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def lock(db: Connection, key: bytes) -> None:
-    """Make other transactions that lock ``key`` wait for the end of this one.
+def lock(db: Connection, *keys: bytes) -> None:
+    """Make other transactions that lock any of ``keys`` wait for the end of this one.
 
-    SQLite's writers wait for each other anyway; a row lock would not hold where there is no row yet.
+    Everybody locks in one order, so that no two transactions wait for each other. SQLite's writers wait anyway; row locks
+    would not hold where there is no row yet.
     """
-    if db.dialect.name == "postgresql":
-        db.execute(select(func.pg_advisory_xact_lock(int.from_bytes(key[:8], "big", signed=True))))
+    if keys and db.dialect.name == "postgresql":
+        numbers = sorted(int.from_bytes(key[:8], "big", signed=True) for key in keys)
+        wanted = func.unnest(cast(numbers, postgresql.ARRAY(BigInteger))).column_valued()
+        db.execute(select(func.count(func.pg_advisory_xact_lock(wanted))))

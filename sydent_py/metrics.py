@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from sydent_py import __version__
 from sydent_py.log.published import PublishedLog
+from sydent_py.replication.status import Status as PeerStatus
 from sydent_py.services import Deliveries, Services
 from sydent_py.sms.status import Status
 
@@ -15,7 +16,14 @@ from sydent_py.sms.status import Status
 def render(services: Services) -> bytes:
     """Every figure, in Prometheus' text format. No process keeps any of its own, so that it matters not which one answers."""
     registry = CollectorRegistry(auto_describe=False)
-    for collector in (_Build(), _Outbox(services.deliveries), _Log(services.published_log), _Sms(services.sms.status)):
+    collectors: tuple[Collector, ...] = (
+        _Build(),
+        _Outbox(services.deliveries),
+        _Log(services.published_log),
+        _Peers(services.peering.status),
+        _Sms(services.sms.status),
+    )
+    for collector in collectors:
         registry.register(collector)
     return generate_latest(registry)
 
@@ -58,6 +66,32 @@ class _Log(Collector):
         yield GaugeMetricFamily(
             "sydent_py_log_oldest_pending_seconds", "How long the oldest has waited.", status.oldest_pending_s
         )
+
+
+class _Peers(Collector):
+    """The peers whose logs are followed. One that is never reached succeeded last at 0."""
+
+    def __init__(self, status: PeerStatus) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        families = [
+            GaugeMetricFamily(f"sydent_py_peer_{name}", meaning, labels=["peer"])
+            for name, meaning in (
+                ("entries", "Entries of the peer's log that are taken over."),
+                ("lag_entries", "Entries of its newest verified checkpoint that are not."),
+                ("last_success_timestamp_seconds", "When its log was found to be sound last."),
+                ("stopped", "1 if it is followed no more, because its log contradicts what it showed before."),
+                ("quarantined_entries", "Entries of it that were put aside."),
+            )
+        ]
+        for peer in self._status.standings():
+            if peer.is_followed:
+                verified_s, is_stopped = (peer.verified_at_ms or 0) / 1000, peer.state == "stopped"
+                figures = (peer.entries, peer.lag_entries, verified_s, is_stopped, peer.quarantined)
+                for family, figure in zip(families, figures, strict=True):
+                    family.add_metric([peer.name], figure)
+        yield from families
 
 
 class _Sms(Collector):

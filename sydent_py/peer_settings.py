@@ -1,9 +1,9 @@
 """What the configuration says of peers: trusted identity servers whose logs are followed, and which follow ours."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from nacl.signing import VerifyKey
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from signedjson.key import decode_verify_key_bytes, is_signing_algorithm_supported
 from unpaddedbase64 import decode_base64
 
@@ -42,6 +42,7 @@ def read_verify_key(value: str) -> tuple[str, VerifyKey]:
 
 
 SigningKeyText = Annotated[str, AfterValidator(_verify_key)]
+Domain = Annotated[Name, AfterValidator(str.lower)]
 LogKeyText = Annotated[str, AfterValidator(_log_key)]
 
 
@@ -49,7 +50,7 @@ class Scope(Section):
     """``[peers.scope]``: whom and what a peer may speak for; an empty list is everyone and everything."""
 
     homeservers: tuple[Name, ...] = ()
-    domains: tuple[Name, ...] = ()
+    domains: tuple[Domain, ...] = ()
     media: tuple[Literal["email", "msisdn"], ...] = ("email", "msisdn")
     kinds: tuple[Literal["bind", "unbind", "erase"], ...] = ("bind", "unbind", "erase")
 
@@ -65,6 +66,13 @@ class Peer(Section):
     ca_file: OptionalPath = None
     direction: Literal["both", "follow", "serve"] = "both"
     scope: Scope = Scope()
+
+    @model_validator(mode="after")
+    def _keys_differ(self) -> Self:
+        key_ids = [read_verify_key(key)[0] for key in (self.verify_key, *self.old_verify_keys)]
+        if len(set(key_ids)) != len(key_ids):
+            raise ValueError("verify_key and old_verify_keys: each has a name of its own, such as ed25519:0 and ed25519:1")
+        return self
 
 
 class Replication(Section):

@@ -32,6 +32,7 @@ from sydent_py.outbox.deliver import Deliver
 from sydent_py.replication.client import Transport
 from sydent_py.replication.peering import Peering
 from sydent_py.replication.peers import Peer
+from sydent_py.replication.sydent_peering import Sydent
 from sydent_py.signing import Signer
 from sydent_py.sms.build import Sms
 from sydent_py.validation.request_email_token import RequestEmailToken
@@ -131,6 +132,7 @@ class Services:
     sequencer: Sequencer
     published_log: PublishedLog
     peering: Peering
+    sydent: Sydent
     hash_details: HashDetails
     lookup: Lookup
     server_name: str
@@ -148,15 +150,21 @@ class Services:
             return schema.is_current(db)
 
     def forget_expired(self) -> None:
-        """Delete what has run out: sessions, invitations, counted text messages, rate limit windows, past lookup budgets."""
+        """Delete what has run out: sessions, invitations, counted text messages, rate limit windows, past lookup budgets, claims."""
         with self.database.begin() as db:
             self.validation.sessions.forget_expired(db)
             self.sms.traffic.forget_expired(db)
             self.invites.stored.forget_expired(db)
             self.lookup.forget_expired(db)
             rate_limits.forget_expired(db, self.clock.now_ms())
+            # What a process of an earlier version has queued since the start.
+            self.bindings.bind.associations.log.complete(db)
         self.peering.forget_expired()
-        self.peering.forget_strangers()
+        self.sydent.forget_expired()
+        self.sydent.forget_strangers(self.peering.follow)
+        register = self.peering.register
+        register.forget_expired(self.database)
+        register.settle(self.database)
         self.database.forget_deleted()
 
     def close(self) -> None:

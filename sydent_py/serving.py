@@ -155,7 +155,7 @@ class BackgroundProcess(Worker):
 
     def run(self) -> None:
         """Work until the end of the server."""
-        worker.build(self._services).run(self)
+        worker.run(self._services, self)
         self._services.close()
 
     def wait(self, timeout: float, /) -> bool:

@@ -32,6 +32,7 @@ from sydent_py.setting_types import (
     parse_mailbox,
 )
 from sydent_py.sms_settings import HomeserverDelegate, Sms, SmsLimits
+from sydent_py.sydent_settings import SydentPeer, SydentReplication, refuse_what_cannot_work
 
 ENV_PREFIX = "SYDENT_PY_"
 CONFIG_VARIABLE = "SYDENT_PY_CONFIG"
@@ -158,6 +159,7 @@ class Limits(SmsLimits):
     invite_per_room: Rate = "200/day"
     invite_per_recipient: Rate = "10/day"
     invite_overall: Rate = "20000/day"
+    displaced_per_address: Rate = "2/day"
     register_per_network: Rate = "300/hour"
     server_keys_per_network: Rate = "600/hour"
     lookup_hashes_per_account: int = Field(default=50_000, ge=1)
@@ -188,12 +190,15 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     replication: Replication = Replication()
     peers: tuple[Peer, ...] = ()
+    sydent_replication: SydentReplication = SydentReplication()
+    sydent_peers: tuple[SydentPeer, ...] = ()
 
     @model_validator(mode="after")
     def _peers_are_others(self) -> Self:
-        names = [peer.name for peer in self.peers]
+        names = [*(peer.name for peer in self.peers), *(peer.name for peer in self.sydent_peers)]
         if len({*names, self.server.name}) != len(names) + 1:
-            raise ValueError("peers: each has a name of its own, and none has this server's")
+            raise ValueError("peers and sydent_peers: each has a name of its own, and none has this server's")
+        refuse_what_cannot_work(self.sydent_replication, self.sydent_peers)
         return self
 
     @classmethod

@@ -37,8 +37,10 @@ from sydent_py.outbox.deliver import Deliver
 from sydent_py.outbox.outbox import Outbox
 from sydent_py.rate_limits import RateLimits
 from sydent_py.replication import build as replication
-from sydent_py.replication.announce import SendDisplacedMail
+from sydent_py.replication import sydent_build as sydent
+from sydent_py.replication.announce import Announce, SendDisplacedMail
 from sydent_py.replication.peering import Peering
+from sydent_py.replication.sydent_peering import Sydent
 from sydent_py.sealing import Sealer
 from sydent_py.services import (
     INVITE_SIGNING_PATH,
@@ -99,6 +101,7 @@ class _Builder:
         self.sms = sms.build(settings, self.database, self.sealer, self.clock, self.limits)
         self.tokens = Tokens(self.database)
         self.outbox = Outbox(self.sealer, self.clock)
+        self.sydent = self._sydent()
         self.templates = Templates(settings.email.templates_dir)
         self.stored_invites = Invites(self.database, self.signer, self.sealer, self.clock)
         invites = settings.invites
@@ -122,6 +125,7 @@ class _Builder:
             sequencer=Sequencer(self.database, self.log_key, self.clock),
             published_log=self.published_log,
             peering=self._peering(),
+            sydent=self.sydent,
             hash_details=HashDetails(self.peppers, settings.lookup.algorithms),
             lookup=self.lookup,
             server_name=settings.server.name,
@@ -180,7 +184,7 @@ class _Builder:
     def _bindings(self) -> Bindings:
         associations, base_url = self.associations, self.settings.server.public_base_url
         removals = Removals(self.database, associations, self.outbox, self.sealer, url=f"{base_url}/remove")
-        erase_history = EraseHistory(self.log, self.signer)
+        erase_history = EraseHistory(self.log, self.signer, self.sydent.keep_tombstones)
         return Bindings(
             bind=Bind(self.database, self.sessions, associations, self.stored_invites, self.outbox),
             unbind=Unbind(self.database, self.sessions, associations, removals),
@@ -229,7 +233,7 @@ class _Builder:
         )
         send_onbind = NotifyHomeserver(self.database, self.associations, self.stored_invites, self.outside.homeservers)
         send_removal = SendRemovalMail(removals, mailer, self.templates, server_name)
-        send_displaced = SendDisplacedMail(mailer, self.templates, server_name)
+        send_displaced = SendDisplacedMail(mailer, self.templates, server_name, self.limits)
         shared = (self.database, self.sealer, self.clock)
         return Deliveries(
             onbind=Deliver("onbind", send_onbind, GIVE_UP_ONBIND_AFTER_MS, *shared),
@@ -246,10 +250,23 @@ class _Builder:
             sealer=self.sealer,
             clock=self.clock,
             register=self.register,
+            log_key=self.log_key,
             published_log=self.published_log,
             outbox=self.outbox,
             way_to=self.outside.way_to,
         ).peering()
+
+    def _sydent(self) -> Sydent:
+        return sydent.Builder(
+            settings=self.settings,
+            database=self.database,
+            signer=self.signer,
+            sealer=self.sealer,
+            clock=self.clock,
+            register=self.register,
+            published_log=self.published_log,
+            announce=Announce(self.outbox, self.sealer),
+        ).sydent()
 
     def _lookup(self) -> Lookup:
         limits = self.settings.limits

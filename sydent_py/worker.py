@@ -29,6 +29,9 @@ DELIVER_EVERY_S = 0.2
 SEQUENCE_EVERY_S = 0.2
 # How often it is looked whether a peer is due, which asks nobody but the database.
 FOLLOW_EVERY_S = 0.2
+PUSH_EVERY_S = 1.0
+# A log may grow more often than that; its witnesses see each time how far it is then.
+SUBMIT_EVERY_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +57,9 @@ def jobs(services: Services) -> tuple[Job, ...]:
     sequence = Job("sequence", SEQUENCE_EVERY_S, services.sequencer)
     follow = [Job(f"follow {name}", FOLLOW_EVERY_S, each) for name, each in services.peering.follow.items()]
     nudge = [Job(f"nudge {name}", FOLLOW_EVERY_S, each) for name, each in services.peering.nudge.items()]
-    return *deliveries, sequence, *follow, *nudge, Job("forget", HOUR_S, services.forget_expired)
+    submit = [Job(f"submit {name}", SUBMIT_EVERY_S, each) for name, each in services.peering.submit.items()]
+    push = [Job(f"push {name}", PUSH_EVERY_S, each) for name, each in services.sydent.push.items()]
+    return *deliveries, sequence, *follow, *nudge, *submit, *push, Job("forget", HOUR_S, services.forget_expired)
 
 
 class Stop(Protocol):
@@ -200,6 +205,15 @@ def back_off_s(failures: int) -> float:
 def build(services: Services) -> BackgroundWorker:
     """The background worker of these services."""
     return BackgroundWorker(lease.build(services.database, services.clock), jobs(services), services.clock)
+
+
+def run(services: Services, stop: Stop) -> None:
+    """Do the background work, and take what Sydent peers push, until ``stop``.
+
+    A process that stands by takes it, too: a peer knows one address, and not which process is active.
+    """
+    with services.sydent.listening():
+        build(services).run(stop)
 
 
 def _log_failure(job: Job, error: Exception) -> None:

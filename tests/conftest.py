@@ -24,7 +24,7 @@ from tests.fakes.peers import Network
 SEALING_KEY = "5e" * 32
 SIGNING_KEY = "ed25519 0 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n"  # of the specification's test vectors
 LOG_KEY = "ed25519 0 " + "bG9n" * 10 + "bG8\n"
-SUITES_WITH_SOCKETS = {"integration", "synapse", "bench"}
+SUITES_WITH_SOCKETS = {"integration", "synapse", "sydent", "bench"}
 
 Launch = Callable[..., Driver]
 

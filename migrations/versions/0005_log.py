@@ -40,13 +40,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "log_head",
+        sa.Column("id", BIG_ID, autoincrement=False, nullable=False),
         sa.Column("origin", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("published_size", sa.BigInteger(), nullable=False),
         sa.Column("published_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("checkpoint", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("origin", name=op.f("pk_log_head")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_head")),
     )
     for table in ("log_pending", "log_entries"):
         op.create_index(op.f(f"ix_{table}_commitment"), table, ["commitment"], unique=True)

@@ -13,15 +13,18 @@ def upgrade() -> None:
     op.add_column("bindings", sa.Column("commitment", sa.LargeBinary(), nullable=True))
     op.create_index(op.f("ix_bindings_address_index"), "bindings", ["address_index"])
     op.create_index(op.f("ix_bindings_commitment"), "bindings", ["commitment"])
+    op.create_index(op.f("ix_bindings_not_after"), "bindings", ["not_after"])
     op.create_table(
         "peers",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("log_key", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("edge", sa.LargeBinary(), nullable=False),
         sa.Column("checkpoint", sa.LargeBinary(), nullable=True),
         sa.Column("checked_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("shrunk_since_ms", sa.BigInteger(), nullable=True),
+        sa.Column("contradictions", sa.BigInteger(), nullable=False),
         sa.Column("nudged_size", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("failed_at_ms", sa.BigInteger(), nullable=True),
@@ -55,6 +58,7 @@ def downgrade() -> None:
     op.drop_table("peer_nonces")
     op.drop_table("quarantine")
     op.drop_table("peers")
+    op.drop_index(op.f("ix_bindings_not_after"), "bindings")
     op.drop_index(op.f("ix_bindings_commitment"), "bindings")
     op.drop_index(op.f("ix_bindings_address_index"), "bindings")
     with op.batch_alter_table("bindings") as batch:

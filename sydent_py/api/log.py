@@ -30,7 +30,7 @@ class ProofQuery(Parameters):
 @public
 def checkpoint() -> Response:
     """The newest checkpoint (c2sp.org/tlog-checkpoint)."""
-    return _cached(services().published_log.checkpoint().encode(), TEXT, FRESH)
+    return cached(services().published_log.checkpoint().encode(), TEXT, FRESH)
 
 
 @bp.get("/tile/<path:path>")
@@ -41,14 +41,14 @@ def tile(path: str) -> Response:
         name = TileName.parse(f"tile/{path}")
     except Malformed as error:
         raise Unrecognized from error
-    return _cached(services().published_log.file(name), "application/octet-stream", IMMUTABLE)
+    return cached(services().published_log.file(name), "application/octet-stream", IMMUTABLE)
 
 
 @bp.get("/vkey")
 @public
 def vkey() -> Response:
     """The key that the log's checkpoints are verified with (c2sp.org/signed-note)."""
-    return _cached(f"{services().published_log.verifier_key}\n".encode(), TEXT, KEY)
+    return cached(f"{services().published_log.verifier_key}\n".encode(), TEXT, KEY)
 
 
 @bp.get("/proof")
@@ -56,7 +56,7 @@ def vkey() -> Response:
 def proof() -> Response:
     """That an entry is in the log, at the newest checkpoint (c2sp.org/tlog-proof)."""
     commitment = _commitment(query(ProofQuery).commitment)
-    return _cached(str(services().published_log.proof(commitment)).encode(), TEXT, FRESH)
+    return cached(str(services().published_log.proof(commitment)).encode(), TEXT, FRESH)
 
 
 def _commitment(text: str) -> bytes:
@@ -66,7 +66,8 @@ def _commitment(text: str) -> bytes:
     return commitment
 
 
-def _cached(content: bytes, content_type: str, cache_control: str) -> Response:
+def cached(content: bytes, content_type: str, cache_control: str) -> Response:
+    """An answer that caches may keep, and need not fetch again while it is the same."""
     response = Response(content, content_type=content_type, headers={"Cache-Control": cache_control})
     response.add_etag()
     response.make_conditional(request)

@@ -39,10 +39,10 @@ def health() -> dict[str, Any]:
 @bp.get("/ready")
 @public
 def ready() -> dict[str, Any]:
-    """The database is reachable and its migrations are current."""
+    """The database is reachable and its migrations are current; and which peers are followed no more, which is no reason to be replaced."""
     if not services().is_ready():
         raise Unknown("The database schema is not current: run 'sydent-py migrate'.", status=503)
-    return {"status": "ready"}
+    return {"status": "ready", "stopped_peers": services().peering.status.stopped()}
 
 
 @bp.get("/metrics")

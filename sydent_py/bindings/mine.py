@@ -54,7 +54,8 @@ class Mine:
 
     def _described(self, db: Connection, binding: Any, account: UserId) -> dict[str, Any]:
         threepid = self.associations.threepid(binding)
-        receipt = self.associations.log.receipt(db, threepid, account)
+        is_ours = binding.origin == self.associations.signer.server_name
+        receipt = self.associations.log.receipt(db, threepid, account) if is_ours else None
         return {
             "medium": threepid.medium,
             "address": threepid.address,
@@ -69,7 +70,7 @@ class Mine:
         """Delete the account with all that belongs to it, ``show`` and more: how much there was of each.
 
         ``invites`` counts those that it sent, too. Each binding that is removed is an entry of the log, and no entry tells any
-        more what it was about: ``log_entries`` counts them.
+        more what it was about: ``log_entries`` counts them. What peers say of the account is theirs to take back.
         """
         with self.database.begin() as db:
             access_tokens = self.tokens.forget(db, account)

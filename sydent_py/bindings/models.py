@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, chunks, insert
@@ -26,7 +26,7 @@ class Binding(Base):
     user_id: Mapped[str] = mapped_column(index=True)
     ts: Mapped[int]
     not_before: Mapped[int]
-    not_after: Mapped[int]
+    not_after: Mapped[int] = mapped_column(index=True)
     commitment: Mapped[bytes | None] = mapped_column(index=True)
 
 
@@ -98,12 +98,33 @@ def of_origin(db: Connection, origin: str, limit: int) -> list[Row[Any]]:
     return list(db.execute(select(*Binding.__table__.columns).where(Binding.origin == origin).limit(limit)))
 
 
-def conflicts(db: Connection, limit: int) -> list[Row[Any]]:
-    """Bindings of addresses that origins give to different users, together by address."""
-    disputed = select(Binding.address_index).group_by(Binding.address_index)
-    disputed = disputed.having(func.count(Binding.user_id.distinct()) > 1).limit(limit)
-    statement = select(*Binding.__table__.columns).where(Binding.address_index.in_(disputed))
+def expired(db: Connection, now_ms: int, limit: int) -> list[Row[Any]]:
+    """So many bindings that have ended."""
+    return list(db.execute(select(*Binding.__table__.columns).where(Binding.not_after <= now_ms).limit(limit)))
+
+
+def disputed(db: Connection, after: bytes, limit: int) -> list[Row[Any]]:
+    """One binding of each address that several origins speak of, in the order of their indexes from ``after`` on."""
+    addresses = select(Binding.address_index).where(Binding.address_index > after).group_by(Binding.address_index)
+    addresses = addresses.having(func.count() > 1).order_by(Binding.address_index).limit(limit)
+    return list(db.execute(select(*Binding.__table__.columns).where(Binding.address_index.in_(addresses))))
+
+
+def conflicts(db: Connection, now_ms: int, limit: int) -> list[Row[Any]]:
+    """Valid bindings of so many addresses that origins give to different users, together by address."""
+    disputed = select(Binding.address_index).where(Binding.not_after > now_ms).group_by(Binding.address_index)
+    disputed = disputed.having(func.count(Binding.user_id.distinct()) > 1).order_by(Binding.address_index).limit(limit)
+    statement = select(*Binding.__table__.columns).where(Binding.address_index.in_(disputed), Binding.not_after > now_ms)
     return list(db.execute(statement.order_by(Binding.address_index, Binding.ts, Binding.origin)))
+
+
+def conflict_counts(db: Connection, now_ms: int) -> dict[str, int]:
+    """How many addresses each origin gives to another user than some other origin does, in valid bindings; it looks at all of them."""
+    one, other = Binding.__table__, Binding.__table__.alias()
+    differs = and_(other.c.address_index == one.c.address_index, other.c.user_id != one.c.user_id)
+    statement = select(one.c.origin, func.count(one.c.address_index.distinct())).join(other, differs)
+    statement = statement.where(one.c.not_after > now_ms, other.c.not_after > now_ms).group_by(one.c.origin)
+    return dict(db.execute(statement).all())
 
 
 def spend_unbind(db: Connection, request_index: bytes, now_ms: int) -> bool:

@@ -82,7 +82,7 @@ class AddressRegister:
         last = {change.threepid: change for change in changes}
         self.lock(db, *last)
         indexes = {self.index(threepid): threepid for threepid in last}
-        before = self._winners(db, indexes) if origin != self.own_origin else {}
+        before = self.winners(db, indexes) if origin != self.own_origin else {}
         models.remove(db, origin, [self.index(each.threepid) for each in last.values() if isinstance(each, Retraction)])
         models.put(db, [self._row(origin, each) for each in last.values() if isinstance(each, Claim)])
         after = self._publish(db, indexes)
@@ -94,8 +94,7 @@ class AddressRegister:
 
     def erase(self, db: Connection, origin: str, commitments: Sequence[bytes]) -> None:
         """Forget the claims of an origin that come from these entries of its log."""
-        threepids = [self.threepid(row) for row in models.erased(db, origin, commitments)]
-        self.lock(db, *threepids)
+        self.lock(db, *self.erased(db, origin, commitments))
         # Again, because the lock was waited for.
         rows = models.erased(db, origin, commitments)
         models.remove(db, origin, [row.address_index for row in rows])
@@ -106,6 +105,26 @@ class AddressRegister:
         with database.autocommit() as db:
             return models.origins(db) - {self.own_origin}
 
+    def forget_expired(self, database: Database) -> None:
+        """Forget the claims that have ended: lookups answer what others say."""
+        rows: list[Any] = [None]
+        while rows:
+            with database.begin() as db:
+                rows = models.expired(db, self.clock.now_ms(), FORGET_AT_ONCE)
+                for origin in sorted({row.origin for row in rows}):
+                    self.apply(db, origin, [Retraction(self.threepid(row)) for row in rows if row.origin == origin])
+
+    def settle(self, database: Database) -> None:
+        """Have lookups answer by the rules of today where origins disagree: the configuration may have changed."""
+        after: bytes | None = b""
+        while after is not None:
+            with database.begin() as db:
+                rows = models.disputed(db, after, FORGET_AT_ONCE)
+                addresses = {row.address_index: self.threepid(row) for row in rows}
+                self.lock(db, *addresses.values())
+                self._publish(db, addresses)
+            after = max(addresses, default=None)
+
     def forget_origin(self, database: Database, origin: str) -> None:
         """Forget all that an origin says, in as many transactions as it takes."""
         rows: list[Any] = [None]
@@ -113,6 +132,10 @@ class AddressRegister:
             with database.begin() as db:
                 rows = models.of_origin(db, origin, FORGET_AT_ONCE)
                 self.apply(db, origin, [Retraction(self.threepid(row)) for row in rows])
+
+    def erased(self, db: Connection, origin: str, commitments: Sequence[bytes]) -> list[ThreePid]:
+        """The addresses of an origin's claims that come from these entries of its log."""
+        return [self.threepid(row) for row in models.erased(db, origin, commitments)]
 
     def threepid(self, row: Any) -> ThreePid:
         """The address of a binding."""
@@ -122,14 +145,7 @@ class AddressRegister:
         """What finds the bindings of an address."""
         return self.sealer.index("bindings.address", threepid.medium, threepid.address)
 
-    def _publish(self, db: Connection, addresses: dict[bytes, ThreePid]) -> dict[bytes, Any]:
-        winners = self._winners(db, addresses)
-        self.directory.publish(
-            db, {threepid: winners[index].user_id if index in winners else None for index, threepid in addresses.items()}
-        )
-        return winners
-
-    def _winners(self, db: Connection, indexes: Iterable[bytes]) -> dict[bytes, Any]:
+    def winners(self, db: Connection, indexes: Iterable[bytes]) -> dict[bytes, Any]:
         """The claim that counts, of each address that has one."""
         now_ms = self.clock.now_ms()
         winners: dict[bytes, Any] = {}
@@ -138,6 +154,13 @@ class AddressRegister:
             # A claim that begins in a moment counts already: nobody would come back to the lookup table when it begins.
             if now_ms < row.not_after and (best is None or self._weight(row) > self._weight(best)):
                 winners[row.address_index] = row
+        return winners
+
+    def _publish(self, db: Connection, addresses: dict[bytes, ThreePid]) -> dict[bytes, Any]:
+        winners = self.winners(db, addresses)
+        self.directory.publish(
+            db, {threepid: winners[index].user_id if index in winners else None for index, threepid in addresses.items()}
+        )
         return winners
 
     def _weight(self, row: Any) -> tuple[bool, int, str]:

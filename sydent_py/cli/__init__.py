@@ -10,6 +10,7 @@ from sydent_py.cli.keys import generate_key
 from sydent_py.cli.log import log
 from sydent_py.cli.logs import configure_logs
 from sydent_py.cli.options import config_option
+from sydent_py.cli.peers import peers
 from sydent_py.cli.serve import migrate, serve
 from sydent_py.cli.sms import sms
 from sydent_py.cli.worker import work
@@ -32,6 +33,7 @@ cli.add_command(migrate)
 cli.add_command(generate_key)
 cli.add_command(sms)
 cli.add_command(log)
+cli.add_command(peers)
 
 
 def main() -> None:

@@ -9,10 +9,12 @@ from typing import Any, NoReturn
 
 import click
 
+from sydent_py.cli.log_against import Compared, CosignatureKey, Others, ServerUrl
 from sydent_py.cli.terminal import printable, printable_lines, progress
 from sydent_py.clock import SystemClock
 from sydent_py.federation.remote import Answered, BaseUrl, Remote
 from sydent_py.federation.transport import Reason, RequestFailed
+from sydent_py.log.against import SplitView
 from sydent_py.log.audit import Contradiction
 from sydent_py.log.remote import RemoteLog, Unavailable, log_at
 from sydent_py.log.seen import StateError, StateFile, default_path
@@ -58,12 +60,37 @@ class _Key(click.ParamType[VerifierKey]):
     metavar="FILE",
     help="Certificate authorities (PEM) to trust beside the system's.",
 )
+@click.option(
+    "--against",
+    type=ServerUrl(),
+    multiple=True,
+    metavar="URL",
+    help="Compare with what this server, which follows the log, has seen of it; may be given several times.",
+)
+@click.option(
+    "--witness-key",
+    "witness_keys",
+    type=CosignatureKey(),
+    multiple=True,
+    metavar="VKEY",
+    help="The key that such a server cosigns with; may be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one object on standard output.")
-def verify(url: BaseUrl, *, key: VerifierKey | None, state: Path | None, ca_file: Path | None, as_json: bool) -> None:
+def verify(
+    url: BaseUrl,
+    *,
+    key: VerifierKey | None,
+    state: Path | None,
+    ca_file: Path | None,
+    against: tuple[BaseUrl, ...],
+    witness_keys: tuple[VerifierKey, ...],
+    as_json: bool,
+) -> None:
     """Read the whole log of the server at URL, and verify that it is what its checkpoint signs and continues what was seen before.
 
     URL is a server's (https://id.example.org), or that of a log (it ends in /log). The log's key and newest checkpoint are
-    remembered: the next verification shows that nothing was rewritten in between. Status 1 if anything is wrong.
+    remembered: the next verification shows that nothing was rewritten in between. Status 1 if anything is wrong, or if a server
+    that --against names could not be compared with.
     """
     clock, state_file = SystemClock(), StateFile(state or default_path(str(url)))
     try:
@@ -74,13 +101,14 @@ def verify(url: BaseUrl, *, key: VerifierKey | None, state: Path | None, ca_file
     try:
         with RemoteLog(remote) as log, progress("Entries verified", clock) as show:
             outcome = VerifyLog(log, state_file, clock, show)(key)
+            compared = Others(against, witness_keys, ca_file, clock).compare(outcome.verified, outcome.key, log)
     except Contradiction as error:
         report.contradiction(error)
     except Unavailable as error:
         report.failure("unavailable", _failure_in_words(error.failure, f"{url}/{error.name}", remote.timeout_s))
     except (NoLog, StateError) as error:
         report.failure("no_log" if isinstance(error, NoLog) else "state_file", str(error))
-    report.success(outcome)
+    report.success(outcome, compared)
 
 
 @dataclass(frozen=True)
@@ -91,7 +119,8 @@ class _Report:
     state: StateFile
     as_json: bool
 
-    def success(self, outcome: Outcome) -> None:
+    def success(self, outcome: Outcome, compared: list[Compared]) -> None:
+        """Say what was verified; status 1 where a server could not be compared with."""
         verified, before = outcome.verified, outcome.before
         if self.as_json:
             self._print_json(
@@ -107,9 +136,14 @@ class _Report:
                 if before
                 else None,
                 state_file=str(self.state.path),
+                **({"against": [each.to_json() for each in compared]} if compared else {}),
             )
         else:
             click.echo(_success_in_words(outcome, self.state.path))
+            for each in compared:
+                click.echo(each.in_words(verified), err=each.view is None)
+        if any(each.view is None for each in compared):
+            sys.exit(1)
 
     def contradiction(self, found: Contradiction) -> NoReturn:
         """Show the evidence, in full and in files."""
@@ -121,12 +155,13 @@ class _Report:
         texts = [evidence.decode(errors="backslashreplace") for evidence in found.evidence]
         if self.as_json:
             files = [str(path) for path in paths]
-            self.failure("contradiction", f"{found}{problem}", checkpoints=texts, evidence_files=files)
+            kind = "split_view" if isinstance(found, SplitView) else "contradiction"
+            self.failure(kind, f"{found}{problem}", checkpoints=texts, evidence_files=files)
         lines = [f"Error: {printable(str(found) + problem)}", ""]
         for number, text in enumerate(texts):
             lines += [f"Checkpoint {number + 1} of {len(texts)}:", "", printable_lines(text)]
         lines += ["The same in files:", *(f"  {printable(str(path))}" for path in paths), ""] if paths else []
-        lines.append(_ADVICE if texts else _NO_EVIDENCE)
+        lines.append(_SPLIT_ADVICE if isinstance(found, SplitView) else _ADVICE if texts else _NO_EVIDENCE)
         click.echo("\n".join(lines), err=True)
         sys.exit(1)
 
@@ -146,6 +181,10 @@ class _Report:
 _ADVICE = (
     "Show this to the operator of the log, and to the operators of servers that follow it. What was verified before is still "
     "remembered: every further verification will say this again, until the log continues it."
+)
+_SPLIT_ADVICE = (
+    "The first is what was verified here, the second what the other server has seen; the log has signed both. Show this to the operators "
+    "of both servers, and of all that follow the log."
 )
 _NO_EVIDENCE = "Is this the URL of a sydent_py server? What was verified before is still remembered."
 

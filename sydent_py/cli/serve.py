@@ -22,7 +22,7 @@ def serve(config: Path | None, *, no_worker: bool) -> None:
     built = wiring.build(settings)
     create_app(built)
     built.close()
-    welcome = _welcome(settings, config)
+    welcome = _welcome(settings, config, with_worker=not no_worker)
     Server(settings, when_ready=lambda: click.echo(welcome, err=True), with_worker=not no_worker).run()
 
 
@@ -41,7 +41,7 @@ def set_up(settings: Settings) -> None:
         click.echo(f"Created {path}. Keep a copy of it in a safe place.", err=True)
 
 
-def _welcome(settings: Settings, config: Path | None) -> str:
+def _welcome(settings: Settings, config: Path | None, *, with_worker: bool) -> str:
     server = settings.server
     lines = [
         f"sydent-py serves {server.name} at {server.public_base_url} (listening on {server.bind}).",
@@ -51,6 +51,8 @@ def _welcome(settings: Settings, config: Path | None) -> str:
         lines.append("MAIL IS PRINTED HERE AND NOT SENT: set [email] smtp_host to send it.")
     if settings.sms.provider == "log" and settings.sms.allowed_countries:
         lines.append("TEXT MESSAGES ARE PRINTED HERE AND NOT SENT: set [sms] provider to send them.")
+    if settings.sydent_replication.bind and with_worker:
+        lines.append(f"Sydent peers push to {settings.sydent_replication.bind} (mutual TLS).")
     if config is None and server.name == "localhost":
         lines.append("This is a trial on embedded defaults. Next: copy config/sydent.example.toml, set [server] name and")
         lines.append("public_base_url, and start with: sydent-py --config sydent.toml serve")

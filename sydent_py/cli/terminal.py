@@ -1,9 +1,11 @@
 """What commands write to a terminal: text that does nothing but show, and how far a long job is."""
 
+import json
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,6 +25,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same, but that newlines stay."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def printable_json(value: Any) -> str:
+    """``value`` in JSON, without the one control character that JSON leaves as it is."""
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
 @contextmanager

@@ -25,5 +25,5 @@ def work(config: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.ask)
     click.echo(f"sydent-py does the background work of {settings.server.name}. Stop it with Ctrl-C or SIGTERM.", err=True)
-    worker.build(built).run(stop)
+    worker.run(built, stop)
     built.close()

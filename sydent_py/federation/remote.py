@@ -53,11 +53,12 @@ class _Asked:
 
 
 class Answered(RequestFailed):
-    """The server answered, but not with the file; ``status`` is HTTP's, and ``detail`` what the server says about it."""
+    """The server answered, but not with the file; ``status`` is HTTP's, ``body`` its answer, and ``detail`` what that says in words."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, body: bytes = b"") -> None:
         super().__init__(Reason.STATUS, detail)
         self.status = status
+        self.body = body
 
 
 class NotThere(Answered):
@@ -237,7 +238,7 @@ def _refusal(answer: http.client.HTTPResponse, body: bytes) -> Answered:
         if location is not None:
             detail = f"{detail}, see {location}"
     refusal = NotThere if answer.status == http.client.NOT_FOUND else Answered
-    return refusal(answer.status, detail[:MAX_DETAIL])
+    return refusal(answer.status, detail[:MAX_DETAIL], body)
 
 
 def _failed(error: Exception) -> RequestFailed:

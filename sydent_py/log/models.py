@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, delete, func, null, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import BIG_ID, Base, insert
+
+ONLY_HEAD = 1
 
 
 class Recorded:
@@ -29,7 +31,7 @@ class PendingEntry(Recorded, Base):
     __tablename__ = "log_pending"
 
     id: Mapped[int] = mapped_column(BIG_ID, primary_key=True)
-    # None where an earlier version wrote it, until the server starts: see Log.complete.
+    # None where an earlier version wrote it, until Log.complete.
     commitment: Mapped[bytes | None] = mapped_column(index=True, unique=True)
 
 
@@ -57,7 +59,8 @@ class Head(Base):
 
     __tablename__ = "log_head"
 
-    origin: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BIG_ID, primary_key=True, autoincrement=False)
+    origin: Mapped[str]
     size: Mapped[int]
     root: Mapped[bytes]
     published_size: Mapped[int]
@@ -94,13 +97,14 @@ def head(db: Connection) -> Row[Any]:
 def begin(db: Connection, *, now_ms: int, **values: object) -> None:
     """Store the head of an empty log, in place of that of any other empty log."""
     db.execute(delete(Head).where(Head.size == 0))
-    empty = insert(db, Head).values(size=0, published_size=0, published_at_ms=now_ms, **values)
+    empty = insert(db, Head).values(id=ONLY_HEAD, size=0, published_size=0, published_at_ms=now_ms, **values)
     db.execute(empty.on_conflict_do_nothing())
 
 
 def pending(db: Connection, limit: int) -> list[Row[Any]]:
-    """What waits, the oldest first: the public part, and the id."""
+    """What waits and is complete, the oldest first: the public part, and the id."""
     statement = select(PendingEntry.id, PendingEntry.kind, PendingEntry.ts, PendingEntry.commitment)
+    statement = statement.where(PendingEntry.commitment.is_not(None))
     return list(db.execute(statement.order_by(PendingEntry.id).limit(limit)))
 
 
@@ -143,9 +147,9 @@ def put_tiles(db: Connection, tiles: Sequence[dict[str, Any]]) -> None:
     db.execute(longer, list(tiles))
 
 
-def publish(db: Connection, *, size: int, checkpoint: str, now_ms: int) -> bool:
-    """Let everybody see the stored tree, if it is still of this size: whether it was."""
-    statement = update(Head).where(Head.size == size, Head.published_size < size)
+def publish(db: Connection, *, origin: str, size: int, checkpoint: str, now_ms: int) -> bool:
+    """Let everybody see the stored tree, if it is still of this log and this size: whether it was."""
+    statement = update(Head).where(Head.origin == origin, Head.size == size, Head.published_size < size)
     return db.execute(statement.values(checkpoint=checkpoint, published_size=size, published_at_ms=now_ms)).rowcount == 1
 
 
@@ -176,6 +180,17 @@ def about(db: Connection, address_index: bytes) -> list[Row[Any]]:
     placed = select(*Entry.__table__.columns).where(Entry.address_index == address_index).order_by(Entry.entry_index)
     waiting = select(*PendingEntry.__table__.columns).where(PendingEntry.address_index == address_index)
     return [*db.execute(placed), *db.execute(waiting.order_by(PendingEntry.id))]
+
+
+def of_user(db: Connection, user_index: bytes) -> list[Row[Any]]:
+    """Every entry about a user; those that wait have the ``entry_index`` None."""
+    found: dict[bytes, Row[Any]] = {}
+    # In the order in which entries move; one that moves meanwhile is found twice, and the second time has its place.
+    for table, index in ((PendingEntry, null()), (Entry, Entry.entry_index)):
+        statement = select(table.kind, table.commitment, table.payload, index.label("entry_index"))
+        rows = db.execute(statement.where(table.user_index == user_index))
+        found |= {row.commitment: row for row in rows}
+    return list(found.values())
 
 
 def blank(db: Connection, user_index: bytes) -> list[bytes]:

@@ -11,11 +11,13 @@ from sydent_py.clock import Clock
 from sydent_py.database import Database
 from sydent_py.errors import NotFound, Unknown
 from sydent_py.log import models
+from sydent_py.log.cosignatures import cosigned
 from sydent_py.log.leaf import Leaf
 from sydent_py.tlog import merkle, tiles
 from sydent_py.tlog.checkpoint import Checkpoint
 from sydent_py.tlog.note import Note, VerifierKey
 from sydent_py.tlog.proof import Proof
+from sydent_py.tlog.submission import Submission
 from sydent_py.tlog.text import HASH_BYTES
 from sydent_py.tlog.tiles import TileName
 
@@ -46,14 +48,23 @@ class PublishedLog:
     clock: Clock
 
     def checkpoint(self) -> str:
-        """The newest checkpoint, a signed note (c2sp.org/tlog-checkpoint)."""
+        """The newest checkpoint, a signed note (c2sp.org/tlog-checkpoint), with what its witnesses say of it."""
         with self.database.autocommit() as db:
-            return str(models.head(db).checkpoint)
+            return str(_checkpoint(db))
 
     def size(self) -> int:
         """How many entries the newest checkpoint covers."""
         with self.database.autocommit() as db:
             return int(models.head(db).published_size)
+
+    def submission(self, old_size: int) -> Submission | None:
+        """The newest checkpoint for a witness that knows the first ``old_size`` entries; None where there are fewer."""
+        with self.database.autocommit() as db:
+            head = models.head(db)
+            if old_size > head.published_size:
+                return None
+            path = merkle.consistency_proof(old_size, head.published_size, tiles.hashes_from(_reader(db)))
+        return Submission(old_size, tuple(path), Note.parse(head.checkpoint.encode()))
 
     def file(self, name: TileName) -> bytes:
         """The tile of this name (c2sp.org/tlog-tiles); ``NotFound`` where the log has not grown so far."""
@@ -74,16 +85,22 @@ class PublishedLog:
                     else "The log has no entry with this commitment."
                 )
             path = merkle.inclusion_proof(entry.entry_index, head.published_size, tiles.hashes_from(_reader(db)))
+            note = cosigned(db, Note.parse(head.checkpoint.encode()))
         leaf = Leaf(entry.kind, entry.ts, entry.commitment)
-        return Proof(entry.entry_index, tuple(path), Note.parse(head.checkpoint.encode()), leaf.encode())
+        return Proof(entry.entry_index, tuple(path), note, leaf.encode())
 
     def status(self) -> Status:
         """How far the log is."""
         with self.database.autocommit() as db:
             head, (pending, oldest_ms) = models.head(db), models.backlog(db)
+            note = cosigned(db, Note.parse(head.checkpoint.encode()))
         waited_s = 0.0 if oldest_ms is None else max(0.0, (self.clock.now_ms() - oldest_ms) / 1000)
-        checkpoint = Checkpoint.parse(Note.parse(head.checkpoint.encode()).text)
-        return Status(head.size, checkpoint, head.checkpoint, head.published_at_ms, pending, waited_s)
+        checkpoint = Checkpoint.parse(note.text)
+        return Status(head.size, checkpoint, str(note), head.published_at_ms, pending, waited_s)
+
+
+def _checkpoint(db: Connection) -> Note:
+    return cosigned(db, Note.parse(models.head(db).checkpoint.encode()))
 
 
 def _reader(db: Connection) -> Callable[[int, int], bytes]:

@@ -1,6 +1,7 @@
 """Gives entries their place in the log, grows the tree, and signs it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -10,7 +11,7 @@ from sydent_py.log import models
 from sydent_py.log.leaf import Leaf
 from sydent_py.tlog import merkle, tiles
 from sydent_py.tlog.checkpoint import Checkpoint, Unsigned, open_checkpoint
-from sydent_py.tlog.note import SigningKey
+from sydent_py.tlog.note import Note, SigningKey
 from sydent_py.tlog.text import HASH_BYTES
 from sydent_py.tlog.tiles import Tile, TileName
 
@@ -50,13 +51,24 @@ class Sequencer:
     clock: Clock
 
     def prepare(self) -> None:
-        """Make sure of the log, at first an empty one; ``NotThisLog`` when the database has another that is not empty."""
+        """Make sure of the log, at first an empty one; ``NotThisLog`` when the database has another.
+
+        An empty log follows its server to a new name. It never goes over to another key, which some node may have made.
+        """
         empty = Checkpoint(self.key.name, 0, merkle.EMPTY_ROOT)
         with self.database.begin() as db:
-            if not models.exists(db) or models.head(db).size == 0:
+            if not models.exists(db) or self._is_renamed(db):
                 checkpoint = str(self.key.sign(str(empty)))
                 models.begin(db, origin=self.key.name, root=empty.root, now_ms=self.clock.now_ms(), checkpoint=checkpoint)
             head = models.head(db)
+        self._require_ours(head)
+
+    def _is_renamed(self, db: Connection) -> bool:
+        head = models.head(db)
+        old_name = replace(self.key, name=head.origin).verifier_key
+        return head.size == 0 and models.backlog(db)[0] == 0 and Note.parse(head.checkpoint.encode()).is_signed_by(old_name)
+
+    def _require_ours(self, head: Any) -> None:
         if head.origin != self.key.name:
             raise NotThisLog(f"The log in the database is {head.origin} and not {self.key.name}.")
         try:
@@ -107,14 +119,15 @@ class Sequencer:
             head = models.head(db)
         if head.published_size == head.size:
             return
+        self._require_ours(head)
         checkpoint = self.key.sign(str(Checkpoint(self.key.name, head.size, head.root)))
         with self.database.begin() as db:
-            models.publish(db, size=head.size, checkpoint=str(checkpoint), now_ms=self.clock.now_ms())
+            models.publish(db, origin=self.key.name, size=head.size, checkpoint=str(checkpoint), now_ms=self.clock.now_ms())
 
 
 def exists(db: Connection) -> bool:
-    """Whether the database has a log with anything in it."""
-    return models.exists(db) and models.head(db).size > 0
+    """Whether the database has a log, and so somebody the key of it."""
+    return models.exists(db)
 
 
 def _read(db: Connection, name: TileName) -> Tile:

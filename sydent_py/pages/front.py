@@ -31,6 +31,7 @@ def show() -> Response:
         policies=_policies(),
         signing_keys=_signing_keys(),
         log=_log(),
+        peers=_peers(),
     )
     return Response(shown, mimetype="text/html", headers={"Cache-Control": FRESH})
 
@@ -79,3 +80,22 @@ def _log() -> dict[str, Any]:
         "signed_at": datetime.fromtimestamp(status.published_at_ms // 1000, UTC),
         "checkpoint": status.note,
     }
+
+
+def _peers() -> list[dict[str, Any]]:
+    """The peers, and how far each is followed."""
+    return [
+        {
+            "name": peer.name,
+            "is_followed": peer.is_followed,
+            "is_served": peer.is_served,
+            "is_stopped": peer.state == "stopped",
+            "size": peer.entries,
+            "verified_at": _moment(peer.verified_at_ms),
+        }
+        for peer in services().peering.status.standings()
+    ]
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else datetime.fromtimestamp(ms // 1000, UTC)

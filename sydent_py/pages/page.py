@@ -34,6 +34,16 @@ _LOG = {
     "signed_at": datetime(2026, 1, 1, tzinfo=UTC),
     "checkpoint": "c",
 }
+_PEERS = [
+    {
+        "name": "id.partner.org",
+        "is_followed": True,
+        "is_served": True,
+        "is_stopped": False,
+        "size": 5,
+        "verified_at": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+]
 EXAMPLES: dict[str, dict[str, Any]] = {
     "front.html": {
         **_FRAME,
@@ -44,6 +54,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "policies": [{"version": "1", "translations": [{"language": "en", "name": "n", "link": "https://p"}]}],
         "signing_keys": [{"id": "ed25519:0", "public_key": "k"}],
         "log": _LOG,
+        "peers": _PEERS,
     },
     "confirm.html": {**_FRAME, **_FORM, "user_id": "@a:b", "address": "a@b"},
     "confirmed.html": {**_FRAME, "address": "a@b"},

@@ -7,11 +7,13 @@ import structlog
 from sqlalchemy import Connection
 
 from sydent_py.bindings.register import Displaced
+from sydent_py.errors import LimitExceeded
 from sydent_py.identifiers import EMAIL, ThreePid, UserId
 from sydent_py.messaging.email import Mailer
 from sydent_py.messaging.templates import Templates
 from sydent_py.outbox.mail import send
 from sydent_py.outbox.outbox import Outbox
+from sydent_py.rate_limits import RateLimits
 from sydent_py.sealing import Sealer
 
 log = structlog.get_logger(__name__)
@@ -47,9 +49,14 @@ class SendDisplacedMail:
     mailer: Mailer
     templates: Templates
     server_name: str
+    rate_limits: RateLimits
 
     def __call__(self, content: dict[str, Any], _destination: str, _attempts: int) -> None:
-        """Send one mail; ``TryLater`` or ``Undeliverable``."""
+        """Send one mail; ``TryLater`` or ``Undeliverable``. A peer that goes on and on has no more than a few of them sent."""
+        try:
+            self.rate_limits.spend("displaced_per_address", content["address"])
+        except LimitExceeded:
+            return
         threepid = ThreePid(EMAIL, content["address"])
         send(
             self.mailer, self.templates.render("binding_displaced", None, threepid, server_name=self.server_name, **content)

@@ -40,7 +40,8 @@ class AuthenticatePeer:
         now_ms = self.clock.now_ms()
         if stamp is None or abs(stamp.ts - now_ms) > WINDOW_MS:
             raise Forbidden(f"The request needs a nonce and the time, and ours is {now_ms}: is one of the clocks wrong?")
-        with self.database.autocommit() as db:
-            if not models.spend_nonce(db, peer.name, stamp.nonce, stamp.ts + WINDOW_MS):
-                raise Forbidden("This request was seen before.")
+        with self.database.begin() as db:
+            is_new = models.spend_nonce(db, peer.name, stamp.nonce, stamp.ts + WINDOW_MS)
+        if not is_new:
+            raise Forbidden("This request was seen before.")
         return peer

@@ -3,19 +3,23 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from sydent_py import tokens
 from sydent_py.clock import Clock
 from sydent_py.errors import MatrixError
 from sydent_py.federation import x_matrix
-from sydent_py.federation.remote import Headers, NotThere
+from sydent_py.federation.remote import Answered, Headers, NotThere
 from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.federation.x_matrix import Stamp
 from sydent_py.replication.peers import Peer
+from sydent_py.replication.submit import NotThatSize
 from sydent_py.signing import Signer
 from sydent_py.strict_json import parse_object
-from sydent_py.tlog.note import MAX_NOTE_BYTES
+from sydent_py.tlog.note import MAX_NOTE_BYTES, Signature
+from sydent_py.tlog.submission import Submission
+from sydent_py.tlog.text import parse_number
 from sydent_py.tlog.tiles import TILE_BYTES, TileName
 
 OWN = "_matrix/identity/unstable/sydent_py"
@@ -74,6 +78,19 @@ class PeerClient:
         path, content = f"{OWN}/peers/nudge", {"size": size}
         self.transport.post(path, json.dumps(content).encode(), MAX_ANSWER_BYTES, lambda: self._sign("POST", path, content))
 
+    def add_checkpoint(self, submission: Submission) -> list[Signature]:
+        """Have it cosign our log (c2sp.org/tlog-witness): the signature lines; also raises ``NotThatSize``."""
+        try:
+            answer = self.transport.post(f"{OWN}/log/add-checkpoint", str(submission).encode(), MAX_ANSWER_BYTES)
+        except Answered as refusal:
+            if refusal.status == HTTPStatus.CONFLICT and (size := _size(refusal.body)) is not None:
+                raise NotThatSize(size) from refusal
+            raise
+        try:
+            return [Signature.parse(line) for line in answer.decode().removesuffix("\n").split("\n")]
+        except ValueError as error:
+            raise RequestFailed(Reason.MALFORMED, "no signature lines") from error
+
     def _sign(self, method: str, path: str, content: Mapping[str, Any] | None) -> dict[str, str]:
         return {
             "Authorization": x_matrix.authorization(
@@ -85,6 +102,14 @@ class PeerClient:
                 stamp=Stamp(self.clock.now_ms(), tokens.new_sid()),
             )
         }
+
+
+def _size(body: bytes) -> int | None:
+    """The size in a ``text/x.tlog.size``; None for another kind of conflict."""
+    try:
+        return parse_number(body.decode().removesuffix("\n"))
+    except ValueError:
+        return None
 
 
 def _object(body: bytes) -> dict[str, Any]:

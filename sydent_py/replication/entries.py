@@ -9,19 +9,33 @@ from nacl.exceptions import CryptoError
 from unpaddedbase64 import decode_base64
 
 from sydent_py.bindings.register import Claim, Retraction
+from sydent_py.clock import DAY_MS
 from sydent_py.errors import MatrixError
 from sydent_py.identifiers import EMAIL, ThreePid, UserId
-from sydent_py.log.leaf import COMMITMENT_BYTES, Leaf
+from sydent_py.log.leaf import COMMITMENT_BYTES, MAX_TS, Leaf
 from sydent_py.peer_settings import Scope
 from sydent_py.replication.peers import Peer
 
-# How far ahead of our clock a peer's may be: a claim from the future would win against all others until then.
+# How far ahead of our clock a peer's may be.
 AHEAD_MS = 5 * 60_000
+# What is further ahead than that, but not by more than this, is waited for: who puts it aside loses it for good.
+NEAR_MS = DAY_MS
 MAX_ERASED = 1000
 
 
 class Unacceptable(ValueError):
-    """The entry is not taken over; the message says why, and names no address."""
+    """The entry is not taken over; the message says why, and names no address.
+
+    ``retracts`` is an address that the origin has nevertheless taken from whoever had it.
+    """
+
+    def __init__(self, reason: str, retracts: ThreePid | None = None) -> None:
+        super().__init__(reason)
+        self.retracts = retracts
+
+
+class NotYet(Exception):
+    """The entry is from the near future: one of two clocks is wrong, or will be right in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +49,37 @@ Said = Claim | Retraction | Erasure
 
 
 def read(peer: Peer, leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> Said:
-    """What the entry says; ``Unacceptable``."""
+    """What the entry says; ``Unacceptable``, ``NotYet``.
+
+    What takes back is heard whenever and of whomever it is: it wins against nobody.
+    """
     if leaf.kind not in peer.scope.kinds:
         raise Unacceptable(f"the peer may not send entries of the kind {leaf.kind}")
-    if max(leaf.ts, _time(payload, "ts")) > now_ms + AHEAD_MS:
-        raise Unacceptable("it is from the future")
     _check_signature(peer, payload)
     if leaf.kind == "erase":
         return Erasure(_commitments(payload))
     threepid, user = _threepid(payload), _user(payload)
-    _check_scope(peer.scope, threepid, user)
     if leaf.kind == "unbind":
         return Retraction(threepid)
+    claim = Claim(threepid, str(user), **_times(leaf, payload, now_ms), commitment=leaf.commitment)
+    _check_scope(peer.scope, threepid, user)
+    return claim
+
+
+def _times(leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> dict[str, int]:
+    """When a claim was made, begins and ends; a claim from the future would win against all others until then."""
     times = {name: _time(payload, name) for name in ("ts", "not_before", "not_after")}
-    if times["not_before"] > now_ms + AHEAD_MS:
+    ahead_ms = max(leaf.ts, times["ts"], times["not_before"]) - now_ms
+    if ahead_ms > NEAR_MS:
         raise Unacceptable("it is from the future")
-    return Claim(threepid, str(user), **times, commitment=leaf.commitment)
+    if ahead_ms > AHEAD_MS:
+        raise NotYet
+    return times
 
 
 def _time(payload: Mapping[str, Any], name: str) -> int:
     value = payload.get(name)
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= MAX_TS:
         raise Unacceptable(f"it has no {name}")
     return value
 
@@ -112,8 +136,8 @@ def _user(payload: Mapping[str, Any]) -> UserId:
 def _check_scope(scope: Scope, threepid: ThreePid, user: UserId) -> None:
     domain = threepid.address.rpartition("@")[2]
     if threepid.medium not in scope.media:
-        raise Unacceptable(f"the peer may not speak for {threepid.medium}")
+        raise Unacceptable(f"the peer may not speak for {threepid.medium}", threepid)
     if scope.homeservers and user.server.text not in scope.homeservers:
-        raise Unacceptable("the peer may not speak for users of that homeserver")
+        raise Unacceptable("the peer may not speak for users of that homeserver", threepid)
     if scope.domains and (threepid.medium != EMAIL or domain not in scope.domains):
-        raise Unacceptable("the peer may not speak for addresses of that domain")
+        raise Unacceptable("the peer may not speak for addresses of that domain", threepid)

@@ -1,6 +1,6 @@
 """Following a peer's log: its entries are verified, taken over and counted off in one transaction."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
@@ -14,14 +14,18 @@ from sydent_py.database import Database
 from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.log.audit import Contradiction
 from sydent_py.replication import models
+from sydent_py.replication.anew import UNFINISHED, begin_anew
+from sydent_py.replication.cosign import CosignFollowed, Fork
 from sydent_py.replication.entries import Erasure, Said
 from sydent_py.replication.pages import BadEntry, Page, read_page
 from sydent_py.replication.peers import Peer
+from sydent_py.replication.witness import Cosignable, Witness
 from sydent_py.sealing import Sealer
 from sydent_py.tlog import merkle, tiles
 from sydent_py.tlog.checkpoint import Checkpoint, Unsigned, open_checkpoint
 from sydent_py.tlog.growing import GrowingTree
-from sydent_py.tlog.text import Malformed
+from sydent_py.tlog.note import Note
+from sydent_py.tlog.text import HASH_BYTES, Malformed
 from sydent_py.tlog.tiles import TileName
 
 # How many entries are taken over in one transaction, which on SQLite keeps all other writers waiting.
@@ -29,7 +33,13 @@ PAGE_ENTRIES = 1024
 # A peer that failed is asked again after so long, however often it says that its log has grown.
 RETRY_MS = 5_000
 # A cache may show an old checkpoint for a while. A log that is still shorter after so long has shrunk.
-SHRUNK_FOR_MS = 60_000
+SHRUNK_FOR_MS = 10 * 60_000
+# What contradicts itself may have been spoiled on its way. A peer that does so as often as this, one time after the other, is stopped.
+CONTRADICTIONS = 3
+# Whoever has more entries that cannot be taken over is no use as a peer.
+MAX_QUARANTINED = 10_000
+
+OTHER_KEY = "the configuration names another log_key: sydent-py peers resync begins anew with it"
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +72,7 @@ class Follow:
     sealer: Sealer
     clock: Clock
     announce: Callable[[Connection, Displaced], None]
+    witness: Witness
     poll_ms: int
 
     def __call__(self) -> None:
@@ -74,31 +85,40 @@ class Follow:
                 pass
         except RequestFailed as failure:
             self._note_failure(str(failure))
-        except Contradiction as found:
+        except Fork as found:
             self._stop(found)
+        except Contradiction as found:
+            self._doubt(state, found)
 
     def _state(self) -> Any:
         """How far the log is followed; None where the configuration names another log than the one that was."""
         with self.database.autocommit() as db:
             state = models.state(db, self.peer.name)
             if state is None:
-                models.begin(db, self.peer.name, str(self.peer.log_key))
+                models.begin(db, self.peer.name, log_key=str(self.peer.log_key), scope=self.peer.scope_text)
                 state = models.state(db, self.peer.name)
-        if state is not None and state.log_key != str(self.peer.log_key):
-            if state.error is None:
-                self._note_failure("the configuration names another log_key: sydent-py peers resync begins anew with it")
+        if state is None:
+            return None
+        if state.log_key != str(self.peer.log_key):
+            if state.error != OTHER_KEY:
+                self._note_failure(OTHER_KEY)
+            return None
+        if state.scope != self.peer.scope_text and (not state.is_stopped or state.error == UNFINISHED):
+            log.info("replication.begun_anew", peer=self.peer.name, reason="its scope has changed")
+            begin_anew(self.database, self.register, self.peer.name)
             return None
         return state
 
     def _is_due(self, state: Any) -> bool:
         now_ms = self.clock.now_ms()
-        if state.failed_at_ms is not None and now_ms - state.failed_at_ms < RETRY_MS:
+        if state.failed_at_ms is not None and is_recent(state.failed_at_ms, now_ms, RETRY_MS):
             return False
-        return bool(state.nudged_size > state.size or now_ms - state.checked_at_ms >= self.poll_ms or self._is_behind(state))
+        was_asked = is_recent(state.checked_at_ms, now_ms, self.poll_ms)
+        return bool(state.nudged_size > state.size or not was_asked or self._is_behind(state))
 
     def _is_behind(self, state: Any) -> bool:
         """Whether entries of the checkpoint that was verified last are not taken over yet."""
-        return state.checkpoint is not None and self._open(state.checkpoint).size > state.size
+        return state.checkpoint is not None and Checkpoint.parse(Note.parse(state.checkpoint).text).size > state.size
 
     def _advance(self, state: Any) -> bool:
         """Take over the next page: whether there may be more."""
@@ -112,9 +132,12 @@ class Follow:
         page = read_page(
             self.source, self.peer, state.size, min(target.size, state.size + PAGE_ENTRIES), self.clock.now_ms()
         )
+        root = tree.root()
         tree.append(page.leaves)
         self._verify(tree, target, encoded, state.checkpoint)
-        return self._take_over(page, tree, state.size, encoded)
+        is_whole = tree.size == target.size
+        cosignable = self._cosigning.cosignable(target, encoded, {state.size: root}) if is_whole else None
+        return self._take_over(page, tree, state.size, encoded, cosignable)
 
     def _newer(self, state: Any) -> bytes | None:
         """The peer's checkpoint, if it is ahead of what was taken over."""
@@ -123,18 +146,17 @@ class Follow:
         before = (
             self._open(state.checkpoint) if state.checkpoint else Checkpoint(self.peer.log_key.name, 0, merkle.EMPTY_ROOT)
         )
-        if checkpoint.size < before.size:
+        size, root, evidence = self._cosigning.newest_seen(before, state.checkpoint)
+        if checkpoint.size < size:
             since_ms = state.shrunk_since_ms or now_ms
             if now_ms - since_ms >= SHRUNK_FOR_MS:
-                raise Contradiction(
-                    f"the log has shrunk from {before.size} entries to {checkpoint.size}", state.checkpoint, encoded
-                )
-            self._note(checked_at_ms=now_ms, shrunk_since_ms=since_ms)
+                raise Contradiction(f"the log has shrunk from {size} entries to {checkpoint.size}", evidence, encoded)
+            self._note_asked(state, now_ms, shrunk_since_ms=since_ms)
             return None
-        if checkpoint.size == before.size and checkpoint.root != before.root:
-            raise Contradiction(f"the log was forked: it has two trees of {before.size} entries", state.checkpoint, encoded)
+        if checkpoint.size == size and checkpoint.root != root:
+            raise Fork(f"the log was forked: it has two trees of {size} entries", evidence, encoded)
         if checkpoint.size == before.size:
-            self._note(checked_at_ms=now_ms, shrunk_since_ms=None, nudged_size=before.size, error=None, failed_at_ms=None)
+            self._note_asked(state, now_ms, shrunk_since_ms=None, error=None, failed_at_ms=None)
             return None
         return encoded
 
@@ -150,20 +172,34 @@ class Follow:
         """Make sure that the tree, with the page on it, is how the tree of the checkpoint begins."""
         path = []
         if tree.size < target.size:
-            hash_at = tiles.hashes_from(lambda level, index: self._tile(level, index, target.size))
-            path = merkle.consistency_proof(tree.size, target.size, hash_at)
+            path = merkle.consistency_proof(tree.size, target.size, self._hashes(target.size))
         if not merkle.proves_consistency(tree.size, target.size, path, tree.root(), target.root):
             raise Contradiction(
                 f"the first {tree.size} entries are not those that its checkpoint signs, or it does not continue the one before",
                 *filter(None, (before, encoded)),
             )
 
+    @property
+    def _cosigning(self) -> CosignFollowed:
+        return CosignFollowed(self.witness, self.peer, self._hashes)
+
+    def _hashes(self, size: int) -> merkle.HashAt:
+        """The hashes of the peer's tree of ``size`` entries."""
+        return tiles.hashes_from(lambda level, index: self._tile(level, index, size))
+
     def _tile(self, level: int, index: int, size: int) -> bytes:
         width = min(tiles.WIDTH, (size >> tiles.HEIGHT * level) - index * tiles.WIDTH)
-        return self.source.file(TileName(level, index, width))
+        tile = self.source.file(TileName(level, index, width))
+        if len(tile) < width * HASH_BYTES:
+            raise RequestFailed(Reason.MALFORMED, f"a tile of {len(tile)} bytes")
+        return tile
 
-    def _take_over(self, page: Page, tree: GrowingTree, old_size: int, checkpoint: bytes) -> bool:
+    def _take_over(
+        self, page: Page, tree: GrowingTree, old_size: int, checkpoint: bytes, cosignable: Cosignable | None
+    ) -> bool:
         with self.database.begin() as db:
+            if cosignable is not None and self.witness.cosign(db, cosignable) is None:
+                return True  # Something else was cosigned meanwhile: look again whether they fit.
             moved = models.advance(
                 db,
                 self.peer.name,
@@ -173,17 +209,35 @@ class Follow:
                 checkpoint=checkpoint,
                 checked_at_ms=self.clock.now_ms(),
                 shrunk_since_ms=None,
+                contradictions=0,
                 error=None,
                 failed_at_ms=None,
             )
             if not moved:
                 return False
-            models.quarantine(db, [self._quarantined(bad) for bad in page.bad])
+            self._lock(db, page.said)
+            self._quarantine(db, page.bad)
             for is_erasure, said in groupby(page.said, key=lambda each: isinstance(each, Erasure)):
                 self._apply(db, said, is_erasure=is_erasure)
-        for bad in page.bad:
-            log.warning("replication.quarantined", peer=self.peer.name, entry=bad.index, reason=bad.reason)
+        if page.bad:
+            first = page.bad[0]
+            log.warning(
+                "replication.quarantined", peer=self.peer.name, count=len(page.bad), entry=first.index, reason=first.reason
+            )
         return True
+
+    def _lock(self, db: Connection, said: Sequence[Said]) -> None:
+        """Lock all addresses of a page at once, in the order that everybody keeps to."""
+        erased = [commitment for each in said if isinstance(each, Erasure) for commitment in each.commitments]
+        threepids = {each.threepid for each in said if not isinstance(each, Erasure)}
+        self.register.lock(db, *threepids, *self.register.erased(db, self.peer.name, erased))
+
+    def _quarantine(self, db: Connection, bad: Sequence[BadEntry]) -> None:
+        if bad and models.count_quarantined(db, self.peer.name) + len(bad) > MAX_QUARANTINED:
+            raise Contradiction(
+                f"more than {MAX_QUARANTINED} of its entries cannot be taken over: sydent-py peers quarantine"
+            )
+        models.quarantine(db, [self._quarantined(each) for each in bad])
 
     def _apply(self, db: Connection, said: Iterable[Said], *, is_erasure: bool) -> None:
         if is_erasure:
@@ -200,13 +254,27 @@ class Follow:
         values = {"commitment": bad.commitment, "kind": bad.kind, "ts": bad.ts, "reason": bad.reason, "payload": payload}
         return {"peer": self.peer.name, "entry_index": bad.index, **values}
 
+    def _note_asked(self, state: Any, now_ms: int, **values: object) -> None:
+        """Note that the log has not grown, whatever was said of it until it was asked for."""
+        with self.database.autocommit() as db:
+            models.note(db, self.peer.name, checked_at_ms=now_ms, **values)
+            models.forget_nudge(db, self.peer.name, state.nudged_size)
+
     def _note(self, **values: object) -> None:
         with self.database.autocommit() as db:
             models.note(db, self.peer.name, **values)
 
     def _note_failure(self, error: str) -> None:
         log.warning("replication.failed", peer=self.peer.name, error=error)
-        self._note(error=error, failed_at_ms=self.clock.now_ms())
+        self._note(error=error, failed_at_ms=self.clock.now_ms(), shrunk_since_ms=None)
+
+    def _doubt(self, state: Any, found: Contradiction) -> None:
+        """Ask again, a few times: what nobody has signed may have been spoiled on its way."""
+        if state.contradictions + 1 >= CONTRADICTIONS:
+            self._stop(found)
+        else:
+            self._note(contradictions=state.contradictions + 1)
+            self._note_failure(str(found))
 
     def _stop(self, found: Contradiction) -> None:
         log.error("replication.stopped", peer=self.peer.name, reason=str(found), advice="see: sydent-py peers check")
@@ -215,3 +283,8 @@ class Follow:
             models.note(
                 db, self.peer.name, is_stopped=True, error=str(found), failed_at_ms=self.clock.now_ms(), evidence=evidence
             )
+
+
+def is_recent(at_ms: int, now_ms: int, within_ms: int) -> bool:
+    """Whether something was so short a time ago; what is in the future was noted before the clock was set back."""
+    return 0 <= now_ms - at_ms < within_ms

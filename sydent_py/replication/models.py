@@ -22,11 +22,13 @@ class PeerState(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     log_key: Mapped[str]
+    scope: Mapped[str]
     size: Mapped[int]
     edge: Mapped[bytes]
     checkpoint: Mapped[bytes | None]
     checked_at_ms: Mapped[int]
     shrunk_since_ms: Mapped[int | None]
+    contradictions: Mapped[int]
     nudged_size: Mapped[int]
     error: Mapped[str | None]
     failed_at_ms: Mapped[int | None]
@@ -58,10 +60,10 @@ class SpentNonce(Base):
     expires_at_ms: Mapped[int] = mapped_column(index=True)
 
 
-def begin(db: Connection, name: str, log_key: str) -> None:
-    """Begin to follow a log, if it is not followed yet."""
-    empty = {"size": 0, "edge": b"", "checked_at_ms": 0, "nudged_size": 0, "is_stopped": False}
-    db.execute(insert(db, PeerState).values(name=name, log_key=log_key, **empty).on_conflict_do_nothing())
+def begin(db: Connection, name: str, *, log_key: str, scope: str) -> None:
+    """Begin to follow a log, within a scope, if it is not followed yet."""
+    empty = {"size": 0, "edge": b"", "checked_at_ms": 0, "nudged_size": 0, "contradictions": 0, "is_stopped": False}
+    db.execute(insert(db, PeerState).values(name=name, log_key=log_key, scope=scope, **empty).on_conflict_do_nothing())
 
 
 def state(db: Connection, name: str) -> Row[Any] | None:
@@ -69,9 +71,14 @@ def state(db: Connection, name: str) -> Row[Any] | None:
     return db.execute(select(*PeerState.__table__.columns).where(PeerState.name == name)).one_or_none()
 
 
+def states(db: Connection) -> dict[str, Row[Any]]:
+    """How far each peer is followed, by name."""
+    return {row.name: row for row in db.execute(select(*PeerState.__table__.columns))}
+
+
 def note(db: Connection, name: str, **values: object) -> None:
-    """Change what is noted of a peer."""
-    db.execute(update(PeerState).where(PeerState.name == name).values(**values))
+    """Change what is noted of a peer, unless it was stopped meanwhile."""
+    db.execute(update(PeerState).where(PeerState.name == name, PeerState.is_stopped.is_(False)).values(**values))
 
 
 def advance(db: Connection, name: str, *, old_size: int, **values: object) -> bool:
@@ -83,6 +90,11 @@ def advance(db: Connection, name: str, *, old_size: int, **values: object) -> bo
 def nudge(db: Connection, name: str, size: int) -> None:
     """Remember that a peer's log has grown to ``size``."""
     db.execute(update(PeerState).where(PeerState.name == name, PeerState.nudged_size < size).values(nudged_size=size))
+
+
+def forget_nudge(db: Connection, name: str, size: int) -> None:
+    """Forget that a peer's log has grown to ``size``, unless it was said since that it has grown further."""
+    db.execute(update(PeerState).where(PeerState.name == name, PeerState.nudged_size <= size).values(nudged_size=0))
 
 
 def forget(db: Connection, name: str) -> None:
@@ -108,6 +120,12 @@ def count_quarantined(db: Connection, name: str) -> int:
     return db.execute(select(func.count()).where(Quarantined.peer == name)).scalar_one()
 
 
+def quarantine_counts(db: Connection) -> dict[str, int]:
+    """How many entries of each peer were put aside, for those that have any."""
+    statement = select(Quarantined.peer, func.count()).group_by(Quarantined.peer)
+    return dict(db.execute(statement).all())
+
+
 def release(db: Connection, name: str, commitments: Sequence[bytes]) -> None:
     """Forget entries that were put aside, because they were erased."""
     for some in chunks(list(commitments), _PER_STATEMENT):
@@ -122,4 +140,4 @@ def spend_nonce(db: Connection, peer: str, nonce: str, expires_at_ms: int) -> bo
 
 def forget_nonces(db: Connection, now_ms: int) -> None:
     """Forget requests that would not be believed any more."""
-    db.execute(delete(SpentNonce).where(SpentNonce.expires_at_ms <= now_ms))
+    db.execute(delete(SpentNonce).where(SpentNonce.expires_at_ms < now_ms))

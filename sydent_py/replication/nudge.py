@@ -8,6 +8,7 @@ import structlog
 from sydent_py.clock import Clock
 from sydent_py.federation.transport import RequestFailed
 from sydent_py.log.published import PublishedLog
+from sydent_py.replication.follow import is_recent
 
 # A peer that cannot be reached is told again after so long. It asks by itself, too.
 RETRY_MS = 10_000
@@ -36,7 +37,8 @@ class Nudge:
     def __call__(self) -> None:
         """Tell it, if there is anything to tell."""
         size, now_ms = self.published_log.size(), self.clock.now_ms()
-        if size == self._told or (self._failed_at_ms is not None and now_ms - self._failed_at_ms < RETRY_MS):
+        has_just_failed = self._failed_at_ms is not None and is_recent(self._failed_at_ms, now_ms, RETRY_MS)
+        if size == self._told or has_just_failed:
             return
         try:
             self.peer.nudge(size)

@@ -8,11 +8,13 @@ from typing import Any, Protocol
 from canonicaljson import encode_canonical_json
 from unpaddedbase64 import decode_base64
 
+from sydent_py.bindings.register import Retraction
 from sydent_py.federation.transport import Reason, RequestFailed
+from sydent_py.log.append import MAX_PAYLOAD_BYTES
 from sydent_py.log.audit import Contradiction
 from sydent_py.log.leaf import Leaf, NotALeaf
 from sydent_py.replication import entries
-from sydent_py.replication.entries import Said, Unacceptable
+from sydent_py.replication.entries import NotYet, Said, Unacceptable
 from sydent_py.replication.peers import Peer
 from sydent_py.tlog import merkle, tiles
 from sydent_py.tlog.text import Malformed
@@ -102,8 +104,13 @@ class _Reader:
         payload, encoded = _open(index, leaf, given)
         try:
             page.said.append(entries.read(self.peer, leaf, payload, self.now_ms))
+        except NotYet as error:
+            raise RequestFailed(
+                Reason.MALFORMED, f"entry {index} is from the future: is one of the clocks wrong?"
+            ) from error
         except Unacceptable as refusal:
-            page.bad.append(_bad(index, leaf, str(refusal), encoded))
+            page.bad.append(_bad(index, leaf, str(refusal), encoded if len(encoded) <= MAX_PAYLOAD_BYTES else None))
+            page.said += [Retraction(refusal.retracts)] if refusal.retracts else []
 
 
 def _bad(index: int, leaf: Leaf, reason: str, payload: bytes | None = None) -> BadEntry:

@@ -9,10 +9,15 @@ from sydent_py.database import Database
 from sydent_py.errors import Forbidden
 from sydent_py.log.payloads import Payloads
 from sydent_py.replication import models
+from sydent_py.replication.anew import begin_anew
 from sydent_py.replication.authenticate import AuthenticatePeer
+from sydent_py.replication.check import Check
 from sydent_py.replication.follow import Follow
 from sydent_py.replication.nudge import Nudge
 from sydent_py.replication.peers import Peer
+from sydent_py.replication.status import Status
+from sydent_py.replication.submit import Submit
+from sydent_py.replication.witness import Witness
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class Peering:
     clock: Clock
     follow: Mapping[str, Follow]
     nudge: Mapping[str, Nudge]
+    submit: Mapping[str, Submit]
+    witness: Witness
+    check: Mapping[str, Check]
+    status: Status
 
     def require_served(self, peer: Peer) -> None:
         """Raise ``Forbidden`` for a peer that may not read what our log is about."""
@@ -39,17 +48,27 @@ class Peering:
             models.nudge(db, peer.name, size)
 
     def resync(self, name: str) -> None:
-        """Forget all that a peer has said, and how far it was followed: its log is followed anew from its first entry."""
-        with self.database.begin() as db:
-            models.forget(db, name)
-        self.register.forget_origin(self.database, name)
+        """Forget all that a peer has said, and how far it was followed: its log is followed anew from its first entry.
 
-    def forget_strangers(self) -> None:
-        """Forget what servers have said that are no peers any more."""
-        for origin in self.register.origins(self.database) - set(self.follow):
-            self.register.forget_origin(self.database, origin)
+        What was cosigned of the log stays. A log that was stopped may contradict that now: it is followed, and never cosigned again.
+        """
+        peer = self.peers[name]
+        with self.database.begin() as db:
+            state = models.state(db, name)
+            if state is not None and (state.is_stopped or state.log_key != str(peer.log_key)):
+                self.witness.doubt(db, peer)
+            # Something to be stopped, so that no worker begins before all is forgotten.
+            models.begin(db, name, log_key=str(peer.log_key), scope=peer.scope_text)
+        begin_anew(self.database, self.register, name)
 
     def forget_expired(self) -> None:
-        """Forget the signed requests that would not be believed any more."""
+        """Forget the signed requests that would not be believed any more, and how far servers were followed that are no peers.
+
+        What those have said is forgotten next, and if they come back they are followed from their first entry. One that was
+        stopped stays stopped, with the evidence.
+        """
         with self.database.begin() as db:
             models.forget_nonces(db, self.clock.now_ms())
+            for name, state in models.states(db).items():
+                if name not in self.follow and not state.is_stopped:
+                    models.forget(db, name)

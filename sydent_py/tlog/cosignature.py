@@ -18,11 +18,15 @@ from sydent_py.tlog.note import COSIGNATURE, Note, Signature, VerifierKey
 from sydent_py.tlog.text import MAX_NUMBER
 
 _TIME_BYTES = 8
+_ED25519_BYTES = 64
 
 
 @dataclass(frozen=True)
 class WitnessKey:
-    """An Ed25519 key that signs nothing but cosignatures, in one name."""
+    """An Ed25519 key that cosigns in one name.
+
+    It may be a log's key too: the text of a note begins with a log's origin, and what is signed here with ``cosignature/v1``.
+    """
 
     name: str
     seed: bytes
@@ -50,6 +54,12 @@ def cosigned_at(note: Note, key: VerifierKey) -> int | None:
         for time_s, value in zip(times, values, strict=True)
     ]
     return max(times) if key.algorithm == COSIGNATURE and values and all(verified) else None
+
+
+def claimed_at(signature: Signature) -> int | None:
+    """When a cosignature says that it was made, whether or not it is valid; None for what cannot be one."""
+    time_s = int.from_bytes(signature.value[:_TIME_BYTES], "big")
+    return time_s if len(signature.value) == _TIME_BYTES + _ED25519_BYTES and time_s <= MAX_NUMBER else None
 
 
 def _message(text: str, time_s: int) -> bytes:

@@ -113,6 +113,13 @@ def proves_consistency(old: int, new: int, path: Sequence[bytes], old_root: byte
     return last == 0 and old_value == old_root and new_value == new_root
 
 
+def prefix_root(old: int, new: int, new_root: bytes, hash_at: HashAt) -> bytes | None:
+    """The root of the first ``old`` entries of the tree under ``new_root``; None where ``hash_at`` is not of that tree."""
+    found = root(old, hash_at)
+    path = consistency_proof(old, new, hash_at)
+    return found if proves_consistency(old, new, path, found, new_root) else None
+
+
 def _range_hash(start: int, end: int, hash_at: HashAt) -> bytes:
     """The root over the entries from ``start`` to ``end``, a range that the tree is split into somewhere."""
     size = end - start

@@ -49,7 +49,7 @@ class Way:
         answer = app.test_client().open(f"/{path}", method=method, headers=dict(headers), **options)
         if answer.status_code != 200:
             kind = NotThere if answer.status_code == 404 else Answered
-            raise kind(answer.status_code, answer.text[:200])
+            raise kind(answer.status_code, answer.text[:200], answer.data)
         body = self.network.tamper.get(self.destination, lambda _path, content: content)(urlsplit(path).path, answer.data)
         if len(body) > max_bytes:
             raise RequestFailed(Reason.TOO_LARGE)

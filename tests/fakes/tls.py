@@ -15,9 +15,9 @@ class CertificateAuthority:
         self._ca.cert_pem.write_to_path(path)
         return path
 
-    def write_certificate(self, directory: Path, *names: str) -> tuple[Path, Path]:
+    def write_certificate(self, directory: Path, *names: str, common_name: str | None = None) -> tuple[Path, Path]:
         """PEM files of a certificate chain for ``names`` (DNS names or IP addresses) and of its private key."""
-        issued = self._ca.issue_cert(*names)
+        issued = self._ca.issue_cert(*names, common_name=common_name)
         chain, key = directory / "certificate.pem", directory / "private_key.pem"
         chain.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(key)

@@ -101,8 +101,13 @@ def test_what_an_earlier_version_queued_for_the_log_gets_its_place(empty_databas
 
 def test_a_log_key_is_made_for_a_server_that_had_no_log_and_never_replaced(empty_database_url: str, tmp_path) -> None:
     settings = prepared_settings(tmp_path, empty_database_url)
-    installation.set_up(settings)
     (tmp_path / "log.key").unlink()
+    database = Database(empty_database_url, pool_size=1)
+    config = schema._config()
+    with database.begin() as db:
+        config.attributes["connection"] = db
+        command.upgrade(config, "0004")
+    database.close()
     assert installation.set_up(settings) == [tmp_path / "log.key"]
     built = wiring.build(settings)
     with built.database.begin() as db:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sydent_py.tlog.checkpoint import Checkpoint, open_checkpoint
-from sydent_py.tlog.cosignature import WitnessKey, cosigned_at
+from sydent_py.tlog.cosignature import WitnessKey, claimed_at, cosigned_at
 from sydent_py.tlog.note import COSIGNATURE, ED25519, Note, Signature, SigningKey, VerifierKey
 from tests.unit.tlog.fuzzing import changes_of_one_character
 from tests.unit.tlog.strategies import CHECKPOINTS, NAMES, SEEDS
@@ -128,3 +128,9 @@ def test_cosignatures_leave_the_log_s_signature_as_it_is() -> None:
     cosigned = note(COSIGNATURE_LINE, WitnessKey("b", bytes(32)).cosign(TEXT, 0))
     assert str(open_checkpoint(str(cosigned).encode(), LOG.verifier_key)) == TEXT
     assert cosigned_at(cosigned, WitnessKey("b", bytes(32)).verifier_key) == 0
+
+
+def test_what_a_cosignature_claims_is_read_without_a_key() -> None:
+    assert claimed_at(COSIGNATURE_LINE) == TIME_S
+    assert claimed_at(SIGNED.signatures[0]) is None
+    assert claimed_at(cosignature(b"", b"\xff" * 8)) is None

@@ -185,3 +185,12 @@ def test_no_tree_has_fewer_than_no_entries(old: int, new: int) -> None:
 def test_there_is_no_proof_of_what_cannot_be(make: Callable[..., list[bytes]], one: int, other: int) -> None:
     with pytest.raises(ValueError, match="no "):
         make(one, other, defined)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_the_root_of_an_earlier_tree_is_read_out_of_a_later_one(first: int, second: int) -> None:
+    old, new = sorted((first, second))
+    root = rfc6962.mth(ENTRIES[:new])
+    assert merkle.prefix_root(old, new, root, defined) == rfc6962.mth(ENTRIES[:old])
+    if old:
+        assert merkle.prefix_root(old, new, bytes(32), defined) is None

@@ -21,15 +21,12 @@ class WatchedKey:
 
     key: SigningKey
     database: Database
+    name: str = "id.test/log"
     signed: list[tuple[Checkpoint, int]] = field(default_factory=list)
 
     @property
-    def name(self) -> str:
-        return self.key.name
-
-    @property
     def verifier_key(self) -> VerifierKey:
-        return self.key.verifier_key
+        return replace(self.key, name=self.name).verifier_key
 
     def sign(self, text_: str) -> Note:
         with self.database.autocommit() as db:
@@ -205,11 +202,16 @@ def test_what_was_erased_while_a_batch_was_prepared_stays_erased(api: Driver, se
 def test_a_log_is_not_continued_under_another_key_or_name(api: Driver, sequencer: Sequencer) -> None:
     other = SigningKey(sequencer.key.name, bytes(32))
     renamed = SigningKey("id.elsewhere.test/log", api.services.sequencer.key.seed)
-    for key in (other, renamed):
-        replace(sequencer, key=key).prepare()  # an empty log is anybody's
-        assert open_checkpoint(api.services.published_log.checkpoint().encode(), key.verifier_key).size == 0
+    with pytest.raises(NotThisLog, match="signed with another key"):
+        replace(sequencer, key=other).prepare()
+    replace(sequencer, key=renamed).prepare()  # an empty log follows its server to a new name
+    assert open_checkpoint(api.services.published_log.checkpoint().encode(), renamed.verifier_key).size == 0
     sequencer.prepare()
     append(api, "a")
+    with pytest.raises(NotThisLog):
+        replace(sequencer, key=other)()
+    with pytest.raises(NotThisLog):
+        replace(sequencer, key=renamed).prepare()
     sequencer()
     with pytest.raises(NotThisLog, match="signed with another key"):
         replace(sequencer, key=other).prepare()

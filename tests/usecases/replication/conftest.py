@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from unpaddedbase64 import encode_base64
 
 from sydent_py import installation, services, wiring
@@ -28,14 +29,22 @@ def seed(name: str, purpose: str) -> bytes:
     return f"{purpose} of {name}".encode().ljust(32, b".")[:32]
 
 
+def log_key(name: str) -> LogKey:
+    return LogKey(f"{name}/log", seed(name, "log"))
+
+
+def verify_key(name: str, purpose: str = "signing", key_id: str = "ed25519:0") -> str:
+    """As the configuration has it."""
+    return f"{key_id} {encode_base64(bytes(SigningKey(seed(name, purpose)).verify_key))}"
+
+
 def peer_section(name: str, **more: Any) -> dict[str, Any]:
     """The ``[[peers]]`` of the server of this name."""
-    verify_key = bytes(SigningKey(seed(name, "signing")).verify_key)
     return {
         "name": name,
         "base_url": f"https://{name}",
-        "verify_key": f"ed25519:0 {encode_base64(verify_key)}",
-        "log_key": str(LogKey(f"{name}/log", seed(name, "log")).verifier_key),
+        "verify_key": verify_key(name),
+        "log_key": str(log_key(name).verifier_key),
         **more,
     }
 
@@ -103,6 +112,21 @@ class Federation:
 Federate = Callable[..., Federation]
 
 
+def copied(template: Path, path: Path) -> str:
+    """The URL of a copy of a migrated database, for whichever server takes it."""
+    shutil.copy(template, path)
+    disown(f"sqlite:///{path}")
+    return f"sqlite:///{path}"
+
+
+def disown(url: str) -> None:
+    """The log of a copied database is that of the server which the template was made for, and has no entries."""
+    engine = create_engine(url)
+    with engine.begin() as db:
+        db.execute(text("DELETE FROM log_head"))
+    engine.dispose()
+
+
 @pytest.fixture
 def database_of(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
     """The URL of a migrated database for the server of a name, always the same for one name."""
@@ -111,14 +135,14 @@ def database_of(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> 
     def sqlite(name: str) -> str:
         path = tmp_path / f"{name}.db"
         if name not in created:
-            shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
-            created[name] = f"sqlite:///{path}"
+            created[name] = copied(request.getfixturevalue("migrated_sqlite"), path)
         return created[name]
 
     def postgresql(name: str) -> str:
         server: PostgreSql = request.getfixturevalue("postgresql")
         if name not in created:
             created[name] = server.create(template=request.getfixturevalue("migrated_postgresql"))
+            disown(server.url(created[name]))
         return server.url(created[name])
 
     yield sqlite if engine == "sqlite" else postgresql
@@ -130,6 +154,13 @@ def database_of(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> 
 @pytest.fixture
 def federate(database_of: Callable[[str], str], tmp_path: Path) -> Iterator[Federate]:
     """Builds servers with these names, each the peer of all others; all on one kind of database."""
+    with federating(tmp_path, database_of) as build:
+        yield build
+
+
+@contextmanager
+def federating(parent: Path, database_of: Callable[[str], str]) -> Iterator[Federate]:
+    """What ``federate`` is, for whoever needs several in one test."""
     clock, network = FakeClock(), Network()
     servers: dict[str, Server] = {}
 
@@ -137,7 +168,7 @@ def federate(database_of: Callable[[str], str], tmp_path: Path) -> Iterator[Fede
         """Start a server, or start it again."""
         if name in servers:
             servers[name].driver.services.close()
-        directory = tmp_path / name
+        directory = parent / name
         directory.mkdir(exist_ok=True)
         for file, purpose in (("signing.key", "signing"), ("log.key", "log")):
             (directory / file).write_text(f"ed25519 0 {encode_base64(seed(name, purpose))}\n")
@@ -157,6 +188,8 @@ def federate(database_of: Callable[[str], str], tmp_path: Path) -> Iterator[Fede
             launch(name, peers=[peer_section(other) for other in full if other != name], **sections)
         return Federation(clock, network, launch, servers)
 
-    yield build
-    for server in servers.values():
-        server.driver.services.close()
+    try:
+        yield build
+    finally:
+        for server in servers.values():
+            server.driver.services.close()

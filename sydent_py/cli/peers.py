@@ -1,0 +1,121 @@
+"""``sydent-py peers``: the identity servers that this one trusts, and how it gets on with them."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from sydent_py.cli.database import services_of
+from sydent_py.cli.options import takes_config
+from sydent_py.cli.peers_add import add
+from sydent_py.cli.peers_check import check
+from sydent_py.cli.peers_shown import conflicts, known_peer, quarantine
+from sydent_py.cli.terminal import printable, printable_json
+from sydent_py.cli.times import moment, span
+from sydent_py.replication.status import Standing
+from sydent_py.services import Services
+from sydent_py.settings import load
+
+
+@click.group(short_help="Trusted identity servers: what is known of them, what is wrong, what to do.")
+def peers() -> None:
+    """The identity servers of [[peers]], whose logs are followed and which follow ours: docs/replication.md."""
+
+
+peers.add_command(add)
+peers.add_command(check)
+peers.add_command(conflicts)
+peers.add_command(quarantine)
+
+
+@peers.command("list", short_help="Show every peer, and how far it is followed.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@takes_config
+def list_peers(config: Path | None, *, as_json: bool) -> None:
+    """Show what is known of every peer, without asking it."""
+    with services_of(load(config)) as built:
+        standings, conflicts = built.peering.status.standings(), built.peering.status.conflict_counts()
+    if as_json:
+        shown = [{**standing.to_json(), "conflicts": conflicts.get(standing.name, 0)} for standing in standings]
+        click.echo(printable_json({"peers": shown}))
+    elif standings:
+        click.echo("\n\n".join(_in_words(standing, conflicts.get(standing.name, 0)) for standing in standings))
+    else:
+        click.echo("The configuration names no peers. To make one: sydent-py peers add https://id.partner.org")
+
+
+@peers.command(short_help="Forget what a peer has said, and read its log anew.")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@takes_config
+def resync(config: Path | None, *, name: str, yes: bool) -> None:
+    """Forget everything that the peer NAME has said, and follow its log anew from its first entry.
+
+    It is also how a stopped peer is followed again, and one that has begun another log.
+    """
+    with _peer(config, name) as (built, standing):
+        if not yes:
+            _confirm(standing)
+        built.peering.resync(name)
+    click.echo(f"What {name} has said is forgotten. The background worker now reads its log from the first entry.")
+
+
+@contextmanager
+def _peer(config: Path | None, name: str) -> Iterator[tuple[Services, Standing]]:
+    with services_of(load(config)) as built:
+        known_peer(built, name)
+        [standing] = [each for each in built.peering.status.standings() if each.name == name]
+        yield built, standing
+
+
+def _confirm(standing: Standing) -> None:
+    click.echo(
+        f"Entries of {standing.name} that were taken over: {standing.entries:,}. What came of them is forgotten at once, and lookups do not "
+        "answer it until its log was read again. What others have said stays.",
+        err=True,
+    )
+    if standing.state == "stopped":
+        click.echo(
+            f"It was stopped: {printable(standing.error or '')}. The evidence is forgotten too: keep what "
+            f"'sydent-py peers check {standing.name}' shows.",
+            err=True,
+        )
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is nobody to ask: confirm it with --yes.")
+    click.confirm(f"Forget what {standing.name} has said?", abort=True, err=True)
+
+
+_DIRECTIONS = {
+    (True, True): "we follow each other",
+    (True, False): "we follow it, and it gets nothing of ours",
+    (False, True): "it follows us, and we take nothing of it",
+}
+
+
+def _in_words(standing: Standing, conflicts: int) -> str:
+    lines = [
+        f"{standing.name}: {standing.state.upper() if standing.state == 'stopped' else standing.state}",
+        f"  Direction:    {_DIRECTIONS[standing.is_followed, standing.is_served]}",
+    ]
+    if standing.is_followed:
+        behind = f", {standing.lag_entries:,} behind" if standing.lag_entries else ""
+        verified = (
+            "never"
+            if standing.verified_at_ms is None
+            else f"{moment(standing.verified_at_ms)}, {span(standing.lag_ms or 0)} ago"
+        )
+        lines += [f"  Entries:      {standing.entries:,} taken over{behind}", f"  Last checked: {verified}"]
+    if standing.error is not None:
+        when = "" if standing.failed_at_ms is None else f"{moment(standing.failed_at_ms)}: "
+        lines.append(f"  Last error:   {when}{printable(standing.error)}")
+    if standing.quarantined:
+        lines.append(f"  Put aside:    {standing.quarantined:,}: sydent-py peers quarantine {standing.name}")
+    if conflicts:
+        lines.append(f"  In conflict:  {conflicts:,}: sydent-py peers conflicts")
+    if standing.state in {"stopped", "failing", "never reached"}:
+        lines.append(f"  What to do:   sydent-py peers check {standing.name}")
+    elif standing.state == "behind" and not standing.lag_entries:
+        lines.append("  What to do:   nobody looks at it: is the background worker running?")
+    return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""``sydent-py peers`` where nobody has to be asked: list, quarantine, conflicts, resync."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import text
+
+from sydent_py.cli import cli
+from tests.usecases.replication.conftest import Federate, Federation, Server, peer_section
+
+Run = Callable[..., Result]
+
+
+def write_config(path: Path, server: Server, url: str) -> None:
+    """The configuration of a server of this process, for a command."""
+    settings = server.settings
+    lines = [
+        "[server]",
+        f"name = {json.dumps(server.name)}",
+        f"data_dir = {json.dumps(str(settings.server.data_dir))}",
+        "[database]",
+        f"url = {json.dumps(url)}",
+    ]
+    for peer in settings.peers:
+        lines += ["[[peers]]", *(f"{key} = {json.dumps(getattr(peer, key))}" for key in SHOWN)]
+    path.write_text("\n".join(lines))
+
+
+SHOWN = ("name", "base_url", "verify_key", "log_key", "direction")
+
+
+@pytest.fixture
+def run(database_of: Callable[[str], str], tmp_path: Path) -> Run:
+    """Runs a command for a server."""
+
+    def invoke(server: Server, *arguments: str, **options: Any) -> Result:
+        config = tmp_path / f"{server.name}.toml"
+        write_config(config, server, database_of(server.name))
+        result = CliRunner().invoke(cli, ["--config", str(config), "peers", *arguments], **options)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def federation(federate: Federate) -> Federation:
+    federation = federate("a", "b", "c")
+    federation.launch("b.test", peers=[peer_section("a.test"), peer_section("c.test", direction="serve")])
+    federation["a"].bind("alice@example.org", "@alice:hs.test")
+    federation["b"].bind("alice@example.org", "@mallory:hs.test")
+    federation.settle()
+    return federation
+
+
+def put_aside(server: Server, reason: str = "it has no valid address") -> None:
+    """Have an entry of a.test in quarantine that names an address."""
+    services = server.driver.services
+    payload = services.peering.status.sealer.seal('{"address":"x\\u001b[2J@example.org"}', "quarantine.payload")
+    with services.database.begin() as db:
+        db.execute(
+            text("INSERT INTO quarantine VALUES ('a.test', 7, :commitment, :kind, 1800000000000, :reason, :payload)"),
+            {"commitment": b"c" * 32, "kind": "bi\x1b[2Jnd", "reason": reason, "payload": payload},
+        )
+
+
+def test_every_peer_is_listed(federation: Federation, run: Run) -> None:
+    result = run(federation["b"], "list")
+    assert result.exit_code == 0
+    a, c = result.stdout.split("\n\n")
+    assert a.startswith(
+        "a.test: following\n  Direction:    we follow each other\n  Entries:      1 taken over\n  Last checked: 20"
+    )
+    assert "  In conflict:  1: sydent-py peers conflicts" in a
+    assert c == "c.test: not followed\n  Direction:    it follows us, and we take nothing of it\n"
+
+
+def test_the_list_for_scripts(federation: Federation, run: Run) -> None:
+    a, c = json.loads(run(federation["b"], "list", "--json").stdout)["peers"]
+    assert (a["name"], a["state"], a["entries"], a["lag_entries"], a["conflicts"]) == ("a.test", "following", 1, 0, 1)
+    assert (c["name"], c["state"], c["is_followed"], c["is_served"]) == ("c.test", "not followed", False, True)
+
+
+def test_a_stopped_peer_stands_out_and_its_words_are_escaped(federation: Federation, run: Run) -> None:
+    with federation["b"].driver.services.database.begin() as db:
+        db.execute(text("UPDATE peers SET is_stopped = true, error = :error, failed_at_ms = 1"), {"error": "for\x1b[2Jked"})
+    said = run(federation["b"], "list").stdout
+    assert "a.test: STOPPED" in said
+    assert "Last error:   1970-01-01 00:00:00 UTC: for\\x1b[2Jked" in said
+    assert "What to do:   sydent-py peers check a.test" in said
+    assert "\x1b" not in said
+
+
+def test_without_peers_it_says_how_to_make_one(federate: Federate, run: Run) -> None:
+    federation = federate("a")
+    for command in ("list", "check"):
+        result = run(federation["a"], command)
+        assert (result.exit_code, "sydent-py peers add" in result.stdout) == (0, True)
+    assert run(federation["a"], "conflicts").stdout == "No address is given to different users.\n"
+
+
+@pytest.mark.parametrize("command", ["resync", "quarantine", "check"])
+def test_an_unknown_name_is_answered_with_the_known_ones(federation: Federation, run: Run, command: str) -> None:
+    result = run(federation["b"], command, "d\x1b.test")
+    assert result.exit_code == 2
+    assert "The configuration names no peer d\\x1b.test. It names a.test, c.test." in result.stderr
+
+
+def test_what_was_put_aside_is_shown_and_escaped(federation: Federation, run: Run) -> None:
+    assert "was taken over" in run(federation["b"], "quarantine", "a.test").stdout
+    put_aside(federation["b"])
+    assert "  Put aside:    1: sydent-py peers quarantine a.test" in run(federation["b"], "list").stdout
+    said = run(federation["b"], "quarantine", "a.test").stdout
+    assert said == (
+        "Entry 7: bi\\x1b[2Jnd, 2027-01-15 08:00:00 UTC\n  Why: it has no valid address\n"
+        '  {"address":"x\\u001b[2J@example.org"}\n'
+    )
+    shown = json.loads(run(federation["b"], "quarantine", "a.test", "--json").stdout)
+    assert (shown["count"], shown["entries"][0]["index"]) == (1, 7)
+    assert shown["entries"][0]["payload"] == {"address": "x\x1b[2J@example.org"}
+
+
+def test_conflicts_say_who_gives_the_address_to_whom(federation: Federation, run: Run) -> None:
+    said = run(federation["b"], "conflicts").stdout
+    lines = said.splitlines()
+    assert lines[0] == "alice@example.org"
+    assert lines[1].startswith("  @alice:hs.test, says a.test since 20")
+    assert lines[2].startswith("  @mallory:hs.test, says this server since 20")
+    assert sum("which lookups answer" in line for line in lines) == 1
+    [conflict] = json.loads(run(federation["b"], "conflicts", "--json").stdout)["conflicts"]
+    assert (conflict["address"], len(conflict["claims"])) == ("alice@example.org", 2)
+
+
+def test_a_resync_asks_first_and_does_nothing_unasked(federation: Federation, run: Run) -> None:
+    result = run(federation["b"], "resync", "a.test")
+    assert result.exit_code == 2
+    assert "Entries of a.test that were taken over: 1." in result.stderr
+    assert "--yes" in result.stderr
+    assert federation["b"].state("a.test").size == 1
+
+
+def test_a_confirmed_resync_begins_anew(federation: Federation, run: Run) -> None:
+    result = run(federation["b"], "resync", "a.test", "--yes")
+    assert (result.exit_code, "is forgotten" in result.stdout) == (0, True)
+    assert run(federation["b"], "list").stdout.startswith("a.test: never reached")
+    federation.settle()
+    assert federation["b"].state("a.test").size == 1
