@@ -14,8 +14,11 @@ from sydent_py.federation.remote import BaseUrl, Remote
 from sydent_py.log.against import Compare, NotCompared, View, view_of
 from sydent_py.log.audit import Verified
 from sydent_py.log.remote import RemoteLog
+from sydent_py.replication.peers import witness_name
 from sydent_py.tlog.note import COSIGNATURE, VerifierKey
 from sydent_py.tlog.text import Malformed
+
+LOG_SUFFIX = "/log"
 
 
 class ServerUrl(click.ParamType[BaseUrl]):
@@ -32,19 +35,21 @@ class ServerUrl(click.ParamType[BaseUrl]):
 
 
 class CosignatureKey(click.ParamType[VerifierKey]):
-    """The key of a witness."""
+    """The key of a witness, or that of a server's log, from which it follows."""
 
     name = "VKEY"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VerifierKey:
-        """The key in ``value``."""
+        """What the server cosigns with."""
         try:
             key = VerifierKey.parse(value)
         except Malformed as error:
-            self.fail(f"not the key of a witness, such as id.example.org/witness+530d903a+BOkyeRrm...: {error}", param, ctx)
-        if key.algorithm != COSIGNATURE:
-            self.fail("this is a key that signs notes, and none that cosigns", param, ctx)
-        return key
+            self.fail(f"not the key of a log, such as id.example.org/log+530d903a+AekyeRrm...: {error}", param, ctx)
+        if key.algorithm == COSIGNATURE:
+            return key
+        if not key.name.endswith(LOG_SUFFIX):
+            self.fail("this is neither the key of a server's log nor one that cosigns", param, ctx)
+        return VerifierKey(witness_name(key.name.removesuffix(LOG_SUFFIX)), COSIGNATURE, key.public_key)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Compared:
         else:
             what = "the same tree when it had" if view.checkpoint.size < size else "the same tree grown to"
         when = f" at {_time(view.cosigned_at_s)}" if view.cosigned_at_s is not None else ""
-        return f"{printable(view.server)} saw {what} {view.checkpoint.size:,} entries{when}; {_trust(view)}."
+        return f"{printable(view.server)} saw {what} {_entries(view.checkpoint.size)}{when}; {_trust(view)}."
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,10 @@ class Others:
                 return Compared(url, None, str(error))
         compare(view)
         return Compared(url, view)
+
+
+def _entries(size: int) -> str:
+    return "1 entry" if size == 1 else f"{size:,} entries"
 
 
 def _time(time_s: int | None) -> str:

@@ -73,7 +73,7 @@ class _Key(click.ParamType[VerifierKey]):
     type=CosignatureKey(),
     multiple=True,
     metavar="VKEY",
-    help="The key that such a server cosigns with; may be given several times.",
+    help="The key of the log of such a server, to check its cosignature with; may be given several times.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one object on standard output.")
 def verify(

@@ -82,6 +82,9 @@ def test_agreement_is_said(federation: Federation, verify: Verify, seen: int, wo
     assert said in result.stdout
     result = verify(federation.log_url, "--against", federation.peer_url, "--witness-key", str(WITNESS.verifier_key))
     assert f"{words} at {WHEN}; the cosignature of b.test/witness is valid." in result.stdout
+    its_log = SigningKey("b.test/log", WITNESS.seed).verifier_key
+    result = verify(federation.log_url, "--against", federation.peer_url, "--witness-key", str(its_log))
+    assert "the cosignature of b.test/witness is valid." in result.stdout
 
 
 class GrowsWhileRead(FakeLog):
@@ -196,7 +199,12 @@ def test_several_servers_are_compared_and_scripts_are_told(federation: Federatio
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--against", "b.test"), ("--witness-key", "b.test"), ("--witness-key", str(KEY.verifier_key))]
+    "arguments",
+    [
+        ("--against", "b.test"),
+        ("--witness-key", "b.test"),
+        ("--witness-key", str(SigningKey("a.test", bytes(32)).verifier_key)),
+    ],
 )
 def test_what_is_no_server_and_no_key_is_refused(federation: Federation, verify: Verify, arguments: tuple[str, str]) -> None:
     assert verify(federation.log_url, *arguments).exit_code == 2
