@@ -96,20 +96,23 @@ def _check(settings: Settings, them: Introduction) -> None:
 
 def _before(them: Introduction) -> str:
     return (
-        f"This is what the server at {them.base_url} says of itself, and nobody else. Compare the fingerprints with its operator in another way,\n"
-        "such as by telephone: they are the SHA-256 of what stands between the quotes. Then add this to the configuration, and restart:\n"
+        f"This is what the server at {them.base_url} says of itself, and nobody else. Compare its fingerprints with its operator in another way,\n"
+        f"such as by telephone. They are the SHA-256 of what stands between the quotes:\n\n{_fingerprints(them)}\n\n"
+        "If they are the same, add this to the configuration, and restart:\n"
     )
 
 
 def _after(them: Introduction, us: Introduction) -> str:
-    return f"\nThe operator of {them.name} adds this, or runs 'sydent-py peers add {us.base_url}':\n\n{_block(us, {})}"
+    return (
+        f"\nThe operator of {them.name} adds this, or runs 'sydent-py peers add {us.base_url}', and compares our fingerprints:\n\n"
+        f"{_block(us, {})}\n\n{_fingerprints(us)}"
+    )
+
+
+def _fingerprints(server: Introduction) -> str:
+    return "\n".join(f"  {key:10}  {fingerprint}" for key, fingerprint in server.fingerprints.items())
 
 
 def _block(server: Introduction, more: dict[str, str]) -> str:
     """The server in TOML, whose strings are written as in JSON."""
-    lines = ["[[peers]]"]
-    for key, value in {**asdict(server), **more}.items():
-        fingerprint = server.fingerprints.get(key)
-        lines += [f"# {key}: {fingerprint}"] if fingerprint else []
-        lines.append(f"{key} = {json.dumps(value)}")
-    return "\n".join(lines)
+    return "\n".join(["[[peers]]", *(f"{key} = {json.dumps(value)}" for key, value in {**asdict(server), **more}.items())])
