@@ -33,9 +33,15 @@ class Associations:
     clock: Clock
 
     def make(self, db: Connection, threepid: ThreePid, user: UserId) -> Vouched:
-        """The signed association of ``threepid`` with ``user``, in place of any other."""
+        """The signed association of ``threepid`` with ``user``, in place of any other.
+
+        What another user had is taken back first, in an entry of that user's: an erasure of the new one leaves it standing.
+        """
         self.lock(db, threepid)
-        association = self._sign(threepid, user, self._ts_after(self.register.newest_ts(db, threepid)))
+        before, newest_ts = self.register.get(db, threepid), self.register.newest_ts(db, threepid)
+        if before is not None and before.user_id != str(user):
+            self.remove(db, threepid, before.user_id)
+        association = self._sign(threepid, user, self._ts_after(newest_ts))
         times = {name: association[name] for name in ("ts", "not_before", "not_after")}
         self.register.apply(db, self.signer.server_name, [Claim(threepid, str(user), **times)])
         return Vouched(association, self.log.append(db, "bind", association))

@@ -218,10 +218,11 @@ class _Exchange(BaseHTTPRequestHandler):
             self._send(*self._answer(Received(self._name, self.command, path, body)))
 
     def _body(self) -> bytes:
-        lengths = self.headers.get_all("Content-Length", [])
-        if "Transfer-Encoding" in self.headers or len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        # Where a request is cut off among its headers, they look complete; what a body needs is then missing.
+        lengths = self.headers.get_all("Content-Length", ["0"] if self.command == "GET" else [])
+        if "Transfer-Encoding" in self.headers or len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
             raise InvalidParam("The request needs one Content-Length, and no Transfer-Encoding.", status=411)
-        length = int(lengths[0]) if lengths else 0
+        length = int(lengths[0])
         if length > MAX_BODY_BYTES:
             self._read_over(min(length, MAX_READ_OVER_BYTES))
             raise TooLarge
@@ -248,6 +249,8 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
+        # Where the base class could not read it, it would leave out the headers.
+        self.request_version = self.protocol_version
         self.send_response_only(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

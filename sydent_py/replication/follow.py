@@ -156,7 +156,7 @@ class Follow:
         if checkpoint.size == size and checkpoint.root != root:
             raise Fork(f"the log was forked: it has two trees of {size} entries", evidence, encoded)
         if checkpoint.size == before.size:
-            self._note_asked(state, now_ms, shrunk_since_ms=None, error=None, failed_at_ms=None)
+            self._note_asked(state, now_ms, shrunk_since_ms=None, contradictions=0, error=None, failed_at_ms=None)
             return None
         return encoded
 

@@ -1,7 +1,7 @@
 """Telling Sydent peers of removals whose entries were erased before they had them."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from sydent_py.clock import DAY_MS, Clock
 from sydent_py.log.erase import Forgotten
 from sydent_py.replication import sydent_models as models
-from sydent_py.replication.sydent_v1 import ENTRIES_PER_PUSH
 from sydent_py.sealing import Sealer
 
 # A peer that cannot be reached for so long is not a reason to keep the address any longer.
@@ -33,13 +32,10 @@ class KeepTombstones:
     def __call__(self, db: Connection, forgotten: Sequence[Forgotten]) -> None:
         """Keep what is needed of the entries that are being erased, in the transaction that does it."""
         for peer in self.peers:
-            sent_size = models.locked_size(db, peer)
-            # A push may be under way, with entries from there on.
-            told = _addresses(
-                each for each in forgotten if each.kind == "bind" and _is_before(each, sent_size + ENTRIES_PER_PUSH)
-            )
+            state = models.locked(db, peer)
+            told = {_address(each) for each in forgotten if each.kind == "bind" and _is_before(each, state.told_size)}
             for each in forgotten:
-                if each.kind == "unbind" and not _is_before(each, sent_size) and _address(each) in told:
+                if each.kind == "unbind" and not _is_before(each, state.sent_size) and _address(each) in told:
                     self._keep(db, peer, each)
 
     def forget_expired(self, db: Connection) -> None:
@@ -59,7 +55,3 @@ def _is_before(entry: Forgotten, index: int) -> bool:
 
 def _address(entry: Forgotten) -> tuple[str, str]:
     return entry.payload["medium"], entry.payload["address"]
-
-
-def _addresses(entries: Iterable[Forgotten]) -> set[tuple[str, str]]:
-    return {_address(entry) for entry in entries}

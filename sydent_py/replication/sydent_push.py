@@ -67,7 +67,11 @@ class Push:
             return
         sent_size, size = state.sent_size, self.published_log.size()
         while sent_size < size:
-            batch = self._batch(sent_size, size)
+            end = _end(sent_size, size)
+            if not self._tell(sent_size, end):
+                return
+            # Read after it was noted: what is erased by then is not sent, and what is erased later is taken back.
+            batch = self._batch(sent_size, end)
             try:
                 if batch.rows:
                     self.way.push(sydent_v1.write(batch.rows))
@@ -90,10 +94,12 @@ class Push:
         # An end that is further away than any pause says nothing: the clock was set back.
         return not 0 < state.due_at_ms - self.clock.now_ms() <= LAST_RETRY_MS
 
-    def _batch(self, start: int, size: int) -> _Batch:
-        """Within one bundle of entries, and no more than the peer takes at once."""
+    def _tell(self, old_size: int, size: int) -> bool:
+        with self.database.begin() as db:
+            return models.tell(db, self.name, old_size=old_size, size=size)
+
+    def _batch(self, start: int, end: int) -> _Batch:
         number = start // tiles.WIDTH
-        end = min(size, start + sydent_v1.ENTRIES_PER_PUSH, (number + 1) * tiles.WIDTH)
         bundle = self.published_log.file(TileName(None, number, end - number * tiles.WIDTH))
         leaves = [Leaf.parse(entry) for entry in tiles.parse_bundle(bundle)[start - number * tiles.WIDTH :]]
         opened = self.payloads(start, end - start)
@@ -132,3 +138,8 @@ class Push:
         values = {"failures": failures + 1, "due_at_ms": self.clock.now_ms() + pause_ms, "error": str(failure)}
         with self.database.autocommit() as db:
             models.note(db, self.name, **values)
+
+
+def _end(start: int, size: int) -> int:
+    """Within one bundle of entries, and no more than the peer takes at once."""
+    return min(size, start + sydent_v1.ENTRIES_PER_PUSH, (start // tiles.WIDTH + 1) * tiles.WIDTH)

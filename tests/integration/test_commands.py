@@ -181,7 +181,9 @@ def test_every_key_is_in_the_example() -> None:
         model, heading = (get_args(field.annotation) or [field.annotation])[0], f"[{section}]"
         assert (f"[{heading}]" if field.default == () else heading) in text
         for name, key in model.model_fields.items():
-            assert re.search(rf"(^|# |or |# \[{section}\.){re.escape(key.alias or name)}\b", text, re.MULTILINE), f"{section}.{name}"
+            assert re.search(rf"(^|# |or |# \[{section}\.){re.escape(key.alias or name)}\b", text, re.MULTILINE), (
+                f"{section}.{name}"
+            )
 
 
 def test_an_installed_wheel_needs_no_checkout(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_what_a_peer_signs_is_checked_all_the_same(asking: Asking, content: dict
 
 @ON_SQLITE
 @pytest.mark.parametrize(
-    "query", ["", "from=-1", "from=x", "from=0&limit=0", "from=0&limit=257", "from=0&from=1", "from=1e3"]
+    "query", ["limit=5", "from=-1", "from=x", "from=0&limit=0", "from=0&limit=257", "from=0&from=1", "from=1e3"]
 )
 def test_a_range_that_is_none_is_refused(asking: Asking, query: str) -> None:
     uri = f"{OWN}/log/payloads?{query}"

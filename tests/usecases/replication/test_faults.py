@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, text
 
+from sydent_py.clock import DAY_MS
 from sydent_py.database import Database
 from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.replication.client import OWN as PREFIX
+from sydent_py.replication.follow import CONTRADICTIONS, SHRUNK_FOR_MS
 from sydent_py.tlog.note import Note
 from sydent_py.tlog.note import SigningKey as LogKey
 from tests.driver import OWN
@@ -43,9 +45,14 @@ class Hostile:
         self.server.driver.services.peering.follow[EVIL]()
         return self.server.state(EVIL)
 
-    def stopped(self, after_s: float = 31) -> str:
-        """Let it look, and be stopped for good: why."""
-        state = self.look(after_s)
+    def stopped(self, looks: int = CONTRADICTIONS) -> str:
+        """Let it look so often, and be stopped for good: why."""
+        for _ in range(looks - 1):
+            state = self.look()
+            assert not state.is_stopped
+            assert state.error
+            self.works_for_others()
+        state = self.look()
         assert state.is_stopped
         asked = len(self.evil.asked)
         self.evil.lies.clear()
@@ -105,23 +112,25 @@ def test_two_trees_of_one_size_stop_the_peer_and_both_notes_are_kept(hostile: Ho
     hostile.evil.given.clear()
     hostile.evil.bind(ONE, BOB)
     second = hostile.evil.checkpoint()
-    assert "forked" in hostile.stopped()
+    assert "forked" in hostile.stopped(looks=1)
     assert [str(note).encode() for note in hostile.evidence()] == [first, second]
     assert all(note.is_signed_by(hostile.evil.log_key.verifier_key) for note in hostile.evidence())
     assert hostile.server.lookup(ONE) == {ONE: ALICE}
 
 
-def test_a_log_that_is_shorter_for_more_than_a_minute_stops_the_peer(hostile: Hostile) -> None:
+def test_a_log_that_is_shorter_for_long_stops_the_peer(hostile: Hostile) -> None:
     hostile.evil.bind(ONE, ALICE)
     hostile.evil.bind(TWO, ALICE)
     hostile.look()
     longer = hostile.evil.checkpoint()
     hostile.evil.entries.pop()
-    for _ in range(2):
-        state = hostile.look()
-        assert (state.is_stopped, state.size) == (False, 2)
-    assert "shrunk from 2 entries to 1" in hostile.stopped()
+    began_ms = hostile.federation.clock.now_ms()
+    while not (state := hostile.look(after_s=60)).is_stopped:
+        assert state.size == 2
+    assert SHRUNK_FOR_MS < hostile.federation.clock.now_ms() - began_ms < 5 * SHRUNK_FOR_MS
+    assert "shrunk from 2 entries to 1" in state.error
     assert [str(note).encode() for note in hostile.evidence()] == [longer, hostile.evil.checkpoint()]
+    assert hostile.server.lookup(ONE, TWO) == {ONE: ALICE, TWO: ALICE}
 
 
 @ON_SQLITE
@@ -184,6 +193,17 @@ def test_a_checkpoint_signed_by_another_key_stops_the_peer(hostile: Hostile, nam
 
 
 @ON_SQLITE
+def test_what_was_spoiled_on_its_way_a_time_or_two_stops_nobody(hostile: Hostile) -> None:
+    for number in range(3 * CONTRADICTIONS):
+        hostile.evil.bind(f"u{number}@example.org", ALICE)
+        hostile.evil.lies["payloads"] = lambda given: [7] * len(given)
+        for _ in range(CONTRADICTIONS - 1):
+            assert hostile.look().size == number
+        hostile.evil.lies.clear()
+        assert hostile.look().size == number + 1
+
+
+@ON_SQLITE
 def test_a_checkpoint_of_another_log_stops_the_peer(hostile: Hostile) -> None:
     other = replace(hostile.evil, log_key=LogKey("other.test/log", hostile.evil.log_key.seed))
     hostile.evil.lies["checkpoint"] = lambda _: other.sign_checkpoint([])
@@ -219,7 +239,7 @@ def test_a_stopped_peer_is_followed_anew_when_the_operator_says_so(hostile: Host
     hostile.evil.entries.clear()
     hostile.evil.given.clear()
     hostile.evil.bind(TWO, BOB)
-    hostile.stopped()
+    hostile.stopped(looks=1)
     hostile.server.driver.services.peering.resync(EVIL)
     state = hostile.look()
     assert (state.size, state.error, state.is_stopped, state.evidence) == (1, None, False, None)
@@ -370,7 +390,7 @@ def test_entries_that_are_not_taken_over_are_put_aside_and_the_rest_goes_on(host
     evil.bind(ONE, ALICE)
     evil.bind(TWO, "@alice:other.test")
     evil.put(b"nonsense", None)
-    evil.bind(TWO, ALICE, ts=evil.clock.now_ms() + 600_000)
+    evil.bind(TWO, ALICE, ts=evil.clock.now_ms() + 2 * DAY_MS)
     evil.write("bind", evil.claim(TWO, BOB))
     evil.bind("TWO@example.org", BOB)
     evil.bind(TWO, BOB)
@@ -378,6 +398,29 @@ def test_entries_that_are_not_taken_over_are_put_aside_and_the_rest_goes_on(host
     assert (state.size, state.error, state.is_stopped) == (7, None, False)
     assert [index for _, index, _ in hostile.server.quarantine()] == [1, 2, 3, 4, 5]
     assert hostile.server.lookup(ONE, TWO) == {ONE: ALICE, TWO: BOB}
+
+
+def test_what_is_from_the_near_future_is_waited_for(hostile: Hostile) -> None:
+    hostile.evil.bind(ONE, ALICE)
+    hostile.evil.bind(TWO, BOB, ts=hostile.federation.clock.now_ms() + 600_000)
+    state = hostile.look()
+    assert (state.size, state.is_stopped) == (0, False)
+    assert "entry 1 is from the future" in state.error
+    hostile.works_for_others()
+    state = hostile.look(after_s=600)
+    assert (state.size, state.error) == (2, None)
+    assert hostile.server.lookup(ONE, TWO) == {ONE: ALICE, TWO: BOB}
+    assert hostile.server.quarantine() == []
+
+
+@ON_SQLITE
+def test_more_than_a_peer_could_log_is_put_aside_without_it(hostile: Hostile) -> None:
+    hostile.evil.bind(ONE, ALICE, more="x" * 8192)
+    hostile.evil.bind(ONE.upper(), ALICE, more="x" * 8192)
+    hostile.look()
+    assert hostile.server.state(EVIL).size == 2
+    with hostile.server.driver.services.database.begin() as db:
+        assert db.execute(text("SELECT payload FROM quarantine WHERE entry_index = 1")).scalar_one() is None
 
 
 def test_what_is_put_aside_is_sealed(hostile: Hostile) -> None:
@@ -492,7 +535,8 @@ def test_a_peer_that_comes_back_into_the_configuration_is_followed_from_its_firs
 def test_a_stopped_peer_stays_stopped_when_it_was_out_of_the_configuration(hostile: Hostile) -> None:
     hostile.evil.bind(ONE, ALICE)
     hostile.evil.given[0] = 7
-    hostile.look()
+    for _ in range(CONTRADICTIONS):
+        hostile.look()
     hostile.federation.launch("a.test", peers=[]).driver.services.forget_expired()
     hostile.federation.launch("a.test", peers=[peer_section(EVIL)])
     assert hostile.look().is_stopped
