@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from sydent_py.settings import ConfigurationError, load
-from tests.fakes.sydent import FakeSydent
 
-KEY = FakeSydent().verify_key
+KEY = "ed25519:0 S4dalC/oec981KVfYE+x+qjy0Y3oEjiHZZ174LSRrMM"
 PEER = f"[[sydent_peers]]\nname = 'sydent.test'\nverify_key = '{KEY}'"
 CERTIFICATE = "[sydent_replication]\ncertificate_file = '/c'\nkey_file = '/k'"
 
