@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from sydent_py.cli.peers_shown import conflicts, known_peer, quarantine
 from sydent_py.cli.terminal import printable, printable_json
 from sydent_py.cli.times import moment, span
 from sydent_py.replication.status import Standing
+from sydent_py.replication.sydent_peering import Status as SydentStatus
 from sydent_py.services import Services
 from sydent_py.settings import load
 
@@ -37,11 +39,13 @@ def list_peers(config: Path | None, *, as_json: bool) -> None:
     """Show what is known of every peer, without asking it."""
     with services_of(load(config)) as built:
         standings, conflicts = built.peering.status.standings(), built.peering.status.conflict_counts()
+        sydents = built.sydent.status()
     if as_json:
         shown = [{**standing.to_json(), "conflicts": conflicts.get(standing.name, 0)} for standing in standings]
-        click.echo(printable_json({"peers": shown}))
-    elif standings:
-        click.echo("\n\n".join(_in_words(standing, conflicts.get(standing.name, 0)) for standing in standings))
+        click.echo(printable_json({"peers": shown, "sydent_peers": [asdict(each) for each in sydents]}))
+    elif standings or sydents:
+        paragraphs = [_in_words(standing, conflicts.get(standing.name, 0)) for standing in standings]
+        click.echo("\n\n".join([*paragraphs, *map(_sydent_in_words, sydents)]))
     else:
         click.echo("The configuration names no peers. To make one: sydent-py peers add https://id.partner.org")
 
@@ -118,4 +122,13 @@ def _in_words(standing: Standing, conflicts: int) -> str:
         lines.append(f"  What to do:   sydent-py peers check {standing.name}")
     elif standing.state == "behind" and not standing.lag_entries:
         lines.append("  What to do:   nobody looks at it: is the background worker running?")
+    return "\n".join(lines)
+
+
+def _sydent_in_words(sydent: SydentStatus) -> str:
+    received = "never" if sydent.received_at_ms is None else moment(sydent.received_at_ms)
+    lines = [f"{sydent.name}: runs Sydent", f"  Last push:    {received}"]
+    lines += [] if sydent.behind is None else [f"  To be sent:   {sydent.behind:,} of our entries"]
+    lines += [f"  Put aside:    {sydent.quarantined:,} of its rows; see docs/sydent.md"] if sydent.quarantined else []
+    lines += [f"  Last error:   {printable(sydent.error)}"] if sydent.error else []
     return "\n".join(lines)

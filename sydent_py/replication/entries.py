@@ -58,17 +58,17 @@ def read(peer: Peer, leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> Sai
     _check_signature(peer, payload)
     if leaf.kind == "erase":
         return Erasure(_commitments(payload))
-    threepid, user = _threepid(payload), _user(payload)
+    threepid, user = _threepid(payload), user_in(payload)
     if leaf.kind == "unbind":
         return Retraction(threepid)
     claim = Claim(threepid, str(user), **_times(leaf, payload, now_ms), commitment=leaf.commitment)
-    _check_scope(peer.scope, threepid, user)
+    check_scope(peer.scope, threepid, user)
     return claim
 
 
 def _times(leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> dict[str, int]:
     """When a claim was made, begins and ends; a claim from the future would win against all others until then."""
-    times = {name: _time(payload, name) for name in ("ts", "not_before", "not_after")}
+    times = {name: time_in(payload, name) for name in ("ts", "not_before", "not_after")}
     ahead_ms = max(leaf.ts, times["ts"], times["not_before"]) - now_ms
     if ahead_ms > NEAR_MS:
         raise Unacceptable("it is from the future")
@@ -77,7 +77,8 @@ def _times(leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> dict[str, int
     return times
 
 
-def _time(payload: Mapping[str, Any], name: str) -> int:
+def time_in(payload: Mapping[str, Any], name: str) -> int:
+    """A time in ms since the epoch; ``Unacceptable``."""
     value = payload.get(name)
     if type(value) is not int or not 0 <= value <= MAX_TS:
         raise Unacceptable(f"it has no {name}")
@@ -125,7 +126,8 @@ def _threepid(payload: Mapping[str, Any]) -> ThreePid:
     return threepid
 
 
-def _user(payload: Mapping[str, Any]) -> UserId:
+def user_in(payload: Mapping[str, Any]) -> UserId:
+    """Whose the address is said to be; ``Unacceptable``."""
     mxid = payload.get("mxid")
     try:
         return UserId.parse(mxid if isinstance(mxid, str) else "")
@@ -133,7 +135,8 @@ def _user(payload: Mapping[str, Any]) -> UserId:
         raise Unacceptable("it has no valid Matrix user ID") from error
 
 
-def _check_scope(scope: Scope, threepid: ThreePid, user: UserId) -> None:
+def check_scope(scope: Scope, threepid: ThreePid, user: UserId) -> None:
+    """Raise ``Unacceptable`` for what the peer may not say; it takes the address from whoever had it all the same."""
     domain = threepid.address.rpartition("@")[2]
     if threepid.medium not in scope.media:
         raise Unacceptable(f"the peer may not speak for {threepid.medium}", threepid)

@@ -13,9 +13,9 @@ from unpaddedbase64 import decode_base64
 
 from sydent_py.bindings.register import Claim, Retraction
 from sydent_py.errors import BadJson, MatrixError, NotJson
-from sydent_py.identifiers import EMAIL, ThreePid, UserId
+from sydent_py.identifiers import ThreePid
 from sydent_py.peer_settings import Scope
-from sydent_py.replication.entries import AHEAD_MS, Unacceptable
+from sydent_py.replication.entries import AHEAD_MS, Unacceptable, check_scope, time_in, user_in
 from sydent_py.strict_json import parse_object
 
 PATH = "/_matrix/identity/replicate/v1/push"
@@ -117,9 +117,9 @@ def read(peer: SydentPeer, row: Row, now_ms: int) -> Claim | Retraction:
 def _claim(scope: Scope, threepid: ThreePid, content: Mapping[str, Any], now_ms: int) -> Claim:
     if "bind" not in scope.kinds:
         raise Unacceptable("the peer may not send rows of the kind bind")
-    user = _user(content)
-    _check_scope(scope, threepid, user)
-    times = {name: _time(content, name) for name in _TIMES}
+    user = user_in(content)
+    check_scope(scope, threepid, user)
+    times = {name: time_in(content, name) for name in _TIMES}
     if max(times["ts"], times["not_before"]) > now_ms + AHEAD_MS:
         raise Unacceptable("it is from the future")
     return Claim(threepid, str(user), commitment=None, **times)
@@ -153,31 +153,6 @@ def _threepid(content: Mapping[str, Any]) -> ThreePid:
     if address.lower() not in threepid.spellings:
         raise Unacceptable("its address is not in the canonical form")
     return threepid
-
-
-def _user(content: Mapping[str, Any]) -> UserId:
-    mxid = content.get("mxid")
-    try:
-        return UserId.parse(mxid if isinstance(mxid, str) else "")
-    except MatrixError as error:
-        raise Unacceptable("it has no valid Matrix user ID") from error
-
-
-def _check_scope(scope: Scope, threepid: ThreePid, user: UserId) -> None:
-    domain = threepid.address.rpartition("@")[2]
-    if threepid.medium not in scope.media:
-        raise Unacceptable(f"the peer may not speak for {threepid.medium}")
-    if scope.homeservers and user.server.text not in scope.homeservers:
-        raise Unacceptable("the peer may not speak for users of that homeserver")
-    if scope.domains and (threepid.medium != EMAIL or domain not in scope.domains):
-        raise Unacceptable("the peer may not speak for addresses of that domain")
-
-
-def _time(content: Mapping[str, Any], name: str) -> int:
-    value = content.get(name)
-    if type(value) is not int or value < 0:
-        raise Unacceptable(f"it has no {name}")
-    return value
 
 
 def rows_of(index: int, kind: str, payload: Mapping[str, Any]) -> list[Row]:

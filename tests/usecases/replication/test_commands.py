@@ -27,6 +27,8 @@ def write_config(path: Path, server: Server, url: str) -> None:
     ]
     for peer in settings.peers:
         lines += ["[[peers]]", *(f"{key} = {json.dumps(getattr(peer, key))}" for key in SHOWN)]
+    for sydent in settings.sydent_peers:
+        lines += ["[[sydent_peers]]", f"name = {json.dumps(sydent.name)}", f"verify_key = {json.dumps(sydent.verify_key)}"]
     path.write_text("\n".join(lines))
 
 
@@ -149,3 +151,13 @@ def test_a_confirmed_resync_begins_anew(federation: Federation, run: Run) -> Non
     assert run(federation["b"], "list").stdout.startswith("a.test: never reached")
     federation.settle()
     assert federation["b"].state("a.test").size == 1
+
+
+def test_servers_that_run_sydent_are_listed_too(federation: Federation, run: Run) -> None:
+    key = "ed25519:0 S4dalC/oec981KVfYE+x+qjy0Y3oEjiHZZ174LSRrMM"
+    server = federation.launch("b.test", sydent_peers=[{"name": "sydent.test", "verify_key": key}])
+    shown = run(server, "list").output
+    assert "sydent.test: runs Sydent" in shown
+    assert "Last push:    never" in shown
+    [listed] = json.loads(run(server, "list", "--json").output)["sydent_peers"]
+    assert listed == {"name": "sydent.test", "behind": None, "error": None, "quarantined": 0, "received_at_ms": None}
