@@ -83,12 +83,15 @@ class _Peers(Collector):
                 ("last_success_timestamp_seconds", "When its log was found to be sound last."),
                 ("stopped", "1 if it is followed no more, because its log contradicts what it showed before."),
                 ("quarantined_entries", "Entries of it that were put aside."),
+                ("cosigned_entries", "Entries of its log that this server has cosigned."),
+                ("cosigned_by_it_entries", "Entries of this server's log that it has cosigned."),
             )
         ]
         for peer in self._status.standings():
             if peer.is_followed:
                 verified_s, is_stopped = (peer.verified_at_ms or 0) / 1000, peer.state == "stopped"
-                figures = (peer.entries, peer.lag_entries, verified_s, is_stopped, peer.quarantined)
+                followed = (peer.entries, peer.lag_entries, verified_s, is_stopped, peer.quarantined)
+                figures = (*followed, peer.cosigned_entries, peer.cosigned_by_it)
                 for family, figure in zip(families, figures, strict=True):
                     family.add_metric([peer.name], figure)
         yield from families

@@ -111,6 +111,9 @@ def _in_words(standing: Standing, conflicts: int) -> str:
             else f"{moment(standing.verified_at_ms)}, {span(standing.lag_ms or 0)} ago"
         )
         lines += [f"  Entries:      {standing.entries:,} taken over{behind}", f"  Last checked: {verified}"]
+        lines.append(f"  Cosigned:     its log, by us, at {standing.cosigned_entries:,} entries")
+    if standing.is_served:
+        lines.append(f"  Cosigned:     our log, by it, at {standing.cosigned_by_it:,} entries")
     if standing.error is not None:
         when = "" if standing.failed_at_ms is None else f"{moment(standing.failed_at_ms)}: "
         lines.append(f"  Last error:   {when}{printable(standing.error)}")

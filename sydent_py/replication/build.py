@@ -78,6 +78,7 @@ class Builder:
             database=self.database,
             peers=configured,
             all_conflicts=Conflicts(self.database, self.register),
+            cosignatures=Cosignatures(self.database),
             sealer=self.sealer,
             clock=self.clock,
             poll_ms=self.settings.replication.poll_seconds * 1000,

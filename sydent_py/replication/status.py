@@ -7,7 +7,8 @@ from typing import Any, Literal
 from sydent_py.bindings.conflicts import Conflict, Conflicts
 from sydent_py.clock import Clock
 from sydent_py.database import Database
-from sydent_py.replication import models
+from sydent_py.log.cosignatures import Cosignatures
+from sydent_py.replication import models, witness_models
 from sydent_py.replication.peers import Peer
 from sydent_py.sealing import Sealer
 from sydent_py.tlog.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ class Standing:
     """How one peer stands: ``entries`` of its log are taken over, ``lag_entries`` of its newest verified checkpoint are not.
 
     ``verified_at_ms`` is when its log was found to be sound last, None where that never was; ``error`` what went wrong since.
+    ``cosigned_entries`` is how much of its log this server has cosigned, ``cosigned_by_it`` how much of ours it has; 0 for nothing.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Standing:
     error: str | None
     failed_at_ms: int | None
     quarantined: int
+    cosigned_entries: int
+    cosigned_by_it: int
 
     def to_json(self) -> dict[str, Any]:
         """For scripts; times and durations in ms."""
@@ -61,6 +65,7 @@ class Status:
     database: Database
     peers: Mapping[str, Peer]
     all_conflicts: Conflicts
+    cosignatures: Cosignatures
     sealer: Sealer
     clock: Clock
     poll_ms: int
@@ -69,7 +74,11 @@ class Status:
         """How all of them stand."""
         with self.database.autocommit() as db:
             states, quarantined = models.states(db), models.quarantine_counts(db)
-        return [self._standing(peer, states.get(name), quarantined.get(name, 0)) for name, peer in self.peers.items()]
+            cosigned = {row.origin: row.size for row in witness_models.every(db)}
+        return [
+            self._standing(peer, states.get(name), quarantined.get(name, 0), cosigned.get(peer.log_key.name, 0))
+            for name, peer in self.peers.items()
+        ]
 
     def stopped(self) -> list[str]:
         """The names of those that are followed no more."""
@@ -92,7 +101,7 @@ class Status:
     def _unsealed(self, payload: bytes | None) -> str | None:
         return None if payload is None else self.sealer.unseal(payload, "quarantine.payload")
 
-    def _standing(self, peer: Peer, state: Any, quarantined: int) -> Standing:
+    def _standing(self, peer: Peer, state: Any, quarantined: int, cosigned: int) -> Standing:
         size, seen = (state.size, _size(state.checkpoint)) if state else (0, 0)
         verified_at_ms = (state.shrunk_since_ms or state.checked_at_ms or None) if state else None
         lag_ms = None if verified_at_ms is None else max(0, self.clock.now_ms() - verified_at_ms)
@@ -109,6 +118,8 @@ class Status:
             error=state.error if state else None,
             failed_at_ms=state.failed_at_ms if state else None,
             quarantined=quarantined,
+            cosigned_entries=cosigned,
+            cosigned_by_it=self.cosignatures.size(peer.witness_key),
         )
 
     def _state(self, peer: Peer, state: Any, lag_entries: int, lag_ms: int | None) -> State:

@@ -78,7 +78,11 @@ def test_every_peer_is_listed(federation: Federation, run: Run) -> None:
         "a.test: following\n  Direction:    we follow each other\n  Entries:      1 taken over\n  Last checked: 20"
     )
     assert "  In conflict:  1: sydent-py peers conflicts" in a
-    assert c == "c.test: not followed\n  Direction:    it follows us, and we take nothing of it\n"
+    assert "  Cosigned:     its log, by us, at 1 entries\n" in a
+    assert c == (
+        "c.test: not followed\n  Direction:    it follows us, and we take nothing of it\n"
+        "  Cosigned:     our log, by it, at 0 entries\n"
+    )
 
 
 def test_the_list_for_scripts(federation: Federation, run: Run) -> None:

@@ -114,8 +114,10 @@ def test_a_stopped_peer_is_named_by_ready_metrics_and_page_and_the_others_go_on(
 def test_all_peers_well_is_said_too(federate: Federate) -> None:
     federation = federate("a", "b")
     federation["a"].bind("alice@example.org", "@alice:hs.test")
+    federation["b"].bind("bob@example.org", "@bob:hs.test")
     assert "a.test Not reached yet." in seen(federation["b"])
     federation.settle()
+    federation["b"].driver.services.peering.submit["a.test"]()
     assert federation["b"].driver.request("GET", "/ready").get_json() == {"status": "ready", "stopped_peers": []}
     assert figures(federation["b"]) == {
         ("entries", "a.test"): 1,
@@ -123,6 +125,8 @@ def test_all_peers_well_is_said_too(federate: Federate) -> None:
         ("last_success_timestamp_seconds", "a.test"): federation.clock.now_ms() / 1000,
         ("stopped", "a.test"): 0,
         ("quarantined_entries", "a.test"): 0,
+        ("cosigned_entries", "a.test"): 1,
+        ("cosigned_by_it_entries", "a.test"): 1,
     }
     assert "a.test 1 entry of its log taken over, last verified on " in seen(federation["b"])
 
