@@ -133,18 +133,6 @@ def connect(url: str) -> Any:
     return psycopg.connect(parsed.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True)
 
 
-def backends(url: str) -> list[int]:
-    """The processes of PostgreSQL that serve a client of this database; SQLite has none."""
-    if not url.startswith("postgresql"):
-        return []
-    sql = """
-        SELECT pid FROM pg_stat_activity
-        WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
-    """
-    with connect(url) as db:
-        return [pid for (pid,) in db.execute(sql)]
-
-
 def show_progress(what: str, done: int, total: int, step: int) -> None:
     """One line that moves on a terminal, and one line for every tenth elsewhere; ``step`` were done since the last call."""
     text = f"building {what}: {done:,} of {total:,}"

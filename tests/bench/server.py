@@ -15,9 +15,10 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench.databases import backends
+from tests.bench.databases import connect
 
 COMMAND = Path(sys.executable).parent / "sydent-py"
+NAME = "under test"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 
@@ -36,7 +37,10 @@ class Running:
 
     def backends(self) -> list[int]:
         """The processes of PostgreSQL that serve a client; SQLite has none."""
-        return backends(self.database_url)
+        if not self.database_url.startswith("postgresql"):
+            return []
+        with connect(self.database_url) as db:
+            return [pid for (pid,) in db.execute("SELECT pid FROM pg_stat_activity WHERE application_name = %s", [NAME])]
 
     def memory_mb(self) -> dict[str, float]:
         """RSS, PSS and USS of the worker."""
@@ -52,6 +56,8 @@ def serve(config: Path, database_url: str) -> Iterator[Running]:
     """Run ``sydent-py serve`` on a free port while the block runs; its log is beside the configuration."""
     port = _free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SYDENT_PY_")}
+    # So that its connections are not taken for those of a client that is about to leave.
+    environ["PGAPPNAME"] = NAME
     environ["SYDENT_PY_SERVER__BIND"] = f"127.0.0.1:{port}"
     command = [str(COMMAND), "--config", str(config), "serve", "--no-worker"]
     log = config.parent / "server.log"

@@ -19,6 +19,7 @@ BINDINGS = 2000
 ENTRIES = 1000
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_small_run_measures_everything(database: str, tmp_path: Path) -> None:
     output = tmp_path / "figures.json"

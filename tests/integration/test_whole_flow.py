@@ -104,7 +104,8 @@ def test_register_prove_bind_be_found_unbind(
 
         assert lookup(server, bob, "alice@example.org") == {"alice@example.org": mxid}
         unbind = {**session, "mxid": mxid, "threepid": {"medium": "email", "address": "alice@example.org"}}
-        assert server.post("/3pid/unbind", unbind, alice) == (200, {})
+        status, removed = server.post("/3pid/unbind", unbind, alice)
+        assert (status, removed.keys()) == (200, {"unsigned"})
         assert lookup(server, bob, "alice@example.org") == {}
         assert server.post("/account/logout", {}, alice) == (200, {})
         assert server.get("/account", alice)[1]["errcode"] == "M_UNAUTHORIZED"

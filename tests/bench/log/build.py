@@ -15,7 +15,7 @@ from sydent_py.log.published import PublishedLog
 from sydent_py.log.sequencer import Sequencer
 from sydent_py.signing import Signer
 from sydent_py.tlog.note import SigningKey
-from tests.bench.databases import COMPLETE, Place, backends, cached, place, show_progress
+from tests.bench.databases import COMPLETE, Place, cached, place, show_progress
 from tests.bench.work import address, user_id
 
 BATCH = 1000
@@ -53,9 +53,11 @@ class Server:
         )
 
     def backends(self) -> list[int]:
-        """The processes of the database that will serve this one."""
-        with self.database.begin(), self.database.autocommit():
-            return backends(url_of(self.config))
+        """The processes of PostgreSQL that serve this one; SQLite has none."""
+        if self.database.is_sqlite:
+            return []
+        with self.database.begin() as unit, self.database.autocommit() as statements:
+            return [db.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for db in (unit, statements)]
 
 
 def url_of(config: Path) -> str:

@@ -12,7 +12,10 @@ from functools import partial
 from os import getpid
 from pathlib import Path
 
+from sydent_py.clock import SystemClock
+from sydent_py.federation.remote import BaseUrl, Remote
 from sydent_py.log.audit import Audit, reading_order
+from sydent_py.log.remote import RemoteLog, log_at
 from sydent_py.tlog.tiles import TileName, parse_bundle
 from tests.bench.cpu import cpu_s
 from tests.bench.log.build import Server, server_of
@@ -76,6 +79,15 @@ def command(port: int, servers: Sequence[int], backends: Sequence[int], state: P
     run = _run([f"http://127.0.0.1:{port}", "--state", str(state), "--json"], count, servers, backends)
     _expect(json.loads(run.output)["size"] == count)
     return run
+
+
+def warm_up(port: int, config: Path) -> None:
+    """Have the server of this port open all its connections."""
+    with server_of(config) as server:
+        key = server.key.verifier_key
+    url = log_at(BaseUrl.parse(f"http://127.0.0.1:{port}"))
+    with RemoteLog(Remote(url, SystemClock())) as log:
+        Audit(log.fetch, key, lambda _done, _total: None, log.expect)(None)
 
 
 def start(count: int) -> Command:
