@@ -37,6 +37,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         disable_socket(allow_unix_socket=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def logs_of_this_process() -> Iterator[None]:
+    """A command that runs in this process leaves its logs alone: they would go where the command's output went, for ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sydent_py.cli.configure_logs", lambda: None)
+        yield
+
+
 class PostgreSql:
     """A real PostgreSQL of this test process, from a wheel, on a unix socket."""
 

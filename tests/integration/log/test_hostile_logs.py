@@ -115,7 +115,7 @@ def test_a_server_that_cannot_be_reached_is_said_in_another_way(verify: Verify) 
             b"\x00\xffx",
             "The entries of tile/entries/000.p/2 cannot be read: the bundle of entries is",
         ),
-        ("tile/entries/000.p/2", b"\x00\x01x", "cannot be read: an entry is no JSON object"),
+        ("tile/entries/000.p/2", b"\x00\x01x", "cannot be read: an entry is not written as a log of this kind writes it"),
         ("tile/entries/000.p/2", (404, {}, b""), "The log has no tile/entries/000.p/2, which its own checkpoint covers"),
     ],
 )

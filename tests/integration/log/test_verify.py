@@ -223,7 +223,7 @@ def sign_another_root(big: BigLog) -> None:
 TAMPERING: list[tuple[Callable[[BigLog], None], str]] = [
     (change_ts, r"Hash 32 of tile/0/078 is not that of entry 20,000: one of them was changed"),
     (change_kind, r"Hash 0 of tile/0/000 is not that of entry 0:"),
-    (change_kind_to_nonsense, r"The entries of tile/entries/001 cannot be read: an entry is of the unknown kind 'borrow'"),
+    (change_kind_to_nonsense, r"Hash 44 of tile/0/001 is not that of entry 300:"),
     (change_commitment, r"Hash 159 of tile/0/390\.p/160 is not that of entry 99,999:"),
     (drop_entry, r"tile/entries/019 answered with status 503: This part of the log is missing"),
     (drop_entry_and_renumber, r"Hash 136 of tile/0/019 is not that of entry 5,000:"),
