@@ -64,8 +64,8 @@ def lookups_are_measured(result: dict[str, Any], *, has_backends: bool) -> None:
 def the_log_is_measured(result: dict[str, Any], *, has_backends: bool) -> None:
     figures = result["figures"]
     yardsticks, asks_database = (
-        {"insert", "move", "hash", "parse", "start"},
-        {"append", "sequence", "audit", "read", "server"},
+        {"insert", "move", "hash", "parse", "start", "signatures"},
+        {"append", "sequence", "audit", "read", "server", "follow"},
     )
     assert set(figures) == yardsticks | asks_database | {"check", "command"}
     for key, row in figures.items():

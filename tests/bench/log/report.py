@@ -28,6 +28,8 @@ WORKS = (
     Work("check", "  its half that checks", ("hash", "parse")),
     Work("hash", "- SHA-256 of leaves and nodes"),
     Work("parse", "- json.loads of the leaves"),
+    Work("follow", "Following a peer's log", ("signatures",)),
+    Work("signatures", "- Ed25519 of its payloads"),
     Work("command", "sydent-py log verify", ("hash", "parse")),
     Work("server", "  the server meanwhile"),
     Work("start", "- its start alone (--help)"),

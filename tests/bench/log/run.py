@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from tests.bench.databases import Place
-from tests.bench.log import verify, write
+from tests.bench.log import follow, verify, write
 from tests.bench.log.build import EMPTY, FULL, SMALL, WAITING, logs
 from tests.bench.log.cost import Cost
 from tests.bench.log.report import Memory, Result, summarize
@@ -35,6 +35,7 @@ def _round(databases: Place, server: Running, entries: int, rounds: Rounds) -> t
     costs = {
         **_write(databases, entries, rounds),
         **rounds.outside.submit(verify.audit, databases.config(FULL)).result(),
+        **rounds.outside.submit(follow.follow, databases.copy(EMPTY, COPY), databases.config(FULL), entries).result(),
     }
     start = rounds.outside.submit(verify.start, entries).result()
     run = _command(databases, server, entries, rounds)
