@@ -33,6 +33,11 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def is_recent(at_ms: int, now_ms: int, within_ms: int) -> bool:
+    """Whether something was so short a time ago; what is in the future was noted before the clock was set back."""
+    return 0 <= now_ms - at_ms < within_ms
+
+
 @dataclass(frozen=True)
 class Deadline:
     """The moment by which a piece of work has to be over, however many steps it takes."""

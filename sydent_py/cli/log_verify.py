@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,6 +10,7 @@ import click
 
 from sydent_py.cli.log_against import Compared, CosignatureKey, Others, ServerUrl
 from sydent_py.cli.terminal import printable, printable_lines, progress
+from sydent_py.cli.times import moment
 from sydent_py.clock import SystemClock
 from sydent_py.federation.remote import Answered, BaseUrl, Remote
 from sydent_py.federation.transport import Reason, RequestFailed
@@ -199,10 +199,8 @@ def _success_in_words(outcome: Outcome, state: Path) -> str:
         f"  Key:        {printable(str(outcome.key))}",
     ]
     if before:
-        when = datetime.fromtimestamp(before.verified_at_ms // 1000, UTC)
-        lines.append(
-            f"  Continues:  the checkpoint of {before.opened().size:,} entries that was verified {when:%Y-%m-%d %H:%M:%S} UTC"
-        )
+        when = moment(before.verified_at_ms)
+        lines.append(f"  Continues:  the checkpoint of {before.opened().size:,} entries that was verified {when}")
     else:
         lines.append("  Continues:  nothing, as this is its first verification")
     lines.append(f"  Remembered: {printable(str(state))}")

@@ -1,13 +1,13 @@
 """``sydent-py sms``: what text messages cost, and what was stopped."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from sydent_py.cli.database import services_of
 from sydent_py.cli.options import takes_config
+from sydent_py.cli.times import moment
 from sydent_py.settings import load
 from sydent_py.sms.status import Report
 
@@ -44,8 +44,9 @@ def _in_words(report: Report) -> str:
     lines += [f"  {budget.budget} {budget.subject:3} {budget.left:>7} of {budget.rate}" for budget in report.budgets]
     lines += ["", "Circuit breakers that are not closed:"]
     for breaker in report.breakers:
-        until = datetime.fromtimestamp(breaker.open_until_ms // 1000, UTC)
-        more = f"until {until:%Y-%m-%d %H:%M:%S} UTC" if breaker.state == "open" else f"{breaker.trials_left} messages left"
+        more = (
+            f"until {moment(breaker.open_until_ms)}" if breaker.state == "open" else f"{breaker.trials_left} messages left"
+        )
         lines.append(f"  {breaker.subject:20} {breaker.country} {breaker.state}, {more}")
     lines += [] if report.breakers else ["  none"]
     lines += ["", "The last 24 hours:", "  country    sent  entered  delivered  undelivered"]

@@ -11,7 +11,7 @@ from unpaddedbase64 import encode_base64
 from sydent_py import tokens
 from sydent_py.clock import Clock
 from sydent_py.identifiers import ThreePid, UserId
-from sydent_py.log import models
+from sydent_py.log import models, sealed
 from sydent_py.log.leaf import Kind, commit
 from sydent_py.sealing import Sealer
 from sydent_py.strict_json import parse_object
@@ -65,8 +65,7 @@ class Log:
             db,
             kind=kind,
             ts=receipt.ts,
-            nonce=self.sealer.seal(nonce.hex(), "log.nonce"),
-            payload=self.sealer.seal(encoded.decode(), "log.payload"),
+            **sealed.seal(self.sealer, nonce, encoded),
             **self._found_by(nonce, encoded, payload),
         )
         return receipt
@@ -74,7 +73,7 @@ class Log:
     def complete(self, db: Connection) -> None:
         """Fill in what entries of a version that had no sequencer do not say."""
         for row in models.incomplete(db):
-            nonce, encoded = self._nonce(row), self.sealer.unseal(row.payload, "log.payload").encode()
+            nonce, encoded = sealed.nonce_of(self.sealer, row), sealed.payload_of(self.sealer, row)
             models.complete(db, row.id, **self._found_by(nonce, encoded, parse_object(encoded)))
 
     def _found_by(self, nonce: bytes, encoded: bytes, payload: Mapping[str, Any]) -> dict[str, bytes | None]:
@@ -82,26 +81,17 @@ class Log:
         address = (payload["medium"], payload["address"]) if "address" in payload else None
         return {
             "commitment": commit(nonce, encoded),
-            "address_index": self._address_index(*address) if address else None,
-            "user_index": self.user_index(payload["mxid"]) if "mxid" in payload else None,
+            "address_index": sealed.address_index(self.sealer, *address) if address else None,
+            "user_index": sealed.user_index(self.sealer, payload["mxid"]) if "mxid" in payload else None,
         }
 
     def receipt(self, db: Connection, threepid: ThreePid, user: UserId) -> Receipt | None:
         """The receipt of the newest binding of ``threepid`` to ``user``, if what it is about was not erased."""
-        index = self.user_index(str(user))
-        rows = models.about(db, self._address_index(threepid.medium, threepid.address))
+        index = sealed.user_index(self.sealer, str(user))
+        rows = models.about(db, sealed.address_index(self.sealer, threepid.medium, threepid.address))
         binds = [row for row in rows if row.kind == "bind" and row.user_index == index]
         return self._receipt(binds[-1]) if binds else None
 
     def _receipt(self, row: Any) -> Receipt:
-        return Receipt(self.origin, row.kind, row.ts, row.commitment, self._nonce(row), getattr(row, "entry_index", None))
-
-    def _nonce(self, row: Any) -> bytes:
-        return bytes.fromhex(self.sealer.unseal(row.nonce, "log.nonce"))
-
-    def _address_index(self, medium: str, address: str) -> bytes:
-        return self.sealer.index("log.address", medium, address)
-
-    def user_index(self, mxid: str) -> bytes:
-        """What finds the entries about a user."""
-        return self.sealer.index("log.user", mxid)
+        nonce = sealed.nonce_of(self.sealer, row)
+        return Receipt(self.origin, row.kind, row.ts, row.commitment, nonce, getattr(row, "entry_index", None))

@@ -9,7 +9,7 @@ from unpaddedbase64 import encode_base64
 from sydent_py.database import Database
 from sydent_py.errors import MatrixError, NotFound
 from sydent_py.identifiers import ThreePid
-from sydent_py.log import models
+from sydent_py.log import models, sealed
 from sydent_py.log.leaf import Leaf, commit
 from sydent_py.log.published import PublishedLog
 from sydent_py.sealing import SealBroken, Sealer
@@ -78,7 +78,7 @@ class Entries:
         return [self._shown(row) for row in rows]
 
     def _about(self, db: Connection, threepid: ThreePid) -> list[Any]:
-        return models.about(db, self.sealer.index("log.address", threepid.medium, threepid.address))
+        return models.about(db, sealed.address_index(self.sealer, threepid.medium, threepid.address))
 
     def _shown(self, row: Any) -> Shown:
         index, leaf = getattr(row, "entry_index", None), Leaf(row.kind, row.ts, row.commitment)
@@ -90,8 +90,7 @@ class Entries:
         if row.nonce is None and row.payload is None:
             return None, None
         try:
-            nonce = bytes.fromhex(self.sealer.unseal(row.nonce or b"", "log.nonce"))
-            encoded = self.sealer.unseal(row.payload or b"", "log.payload").encode()
+            nonce, encoded = sealed.nonce_of(self.sealer, row), sealed.payload_of(self.sealer, row)
             return parse_object(encoded), commit(nonce, encoded) == row.commitment
         except (SealBroken, ValueError, MatrixError):
             return None, False

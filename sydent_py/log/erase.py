@@ -9,7 +9,7 @@ from unpaddedbase64 import encode_base64
 
 from sydent_py.database import chunks
 from sydent_py.identifiers import UserId
-from sydent_py.log import models
+from sydent_py.log import models, sealed
 from sydent_py.log.append import Log
 from sydent_py.signing import Signer
 from sydent_py.strict_json import parse_object
@@ -48,7 +48,7 @@ class EraseHistory:
 
         Leaves and tree stay as they are. An ``erase`` entry is ``{"erased": [<commitment>, ...], "ts": <ms>}``, signed.
         """
-        user_index = self.log.user_index(str(user))
+        user_index = sealed.user_index(self.log.sealer, str(user))
         self.notify(db, [self._forgotten(row) for row in models.of_user(db, user_index)])
         commitments = models.blank(db, user_index)
         for some in chunks(commitments, COMMITMENTS_PER_ENTRY):
@@ -57,5 +57,5 @@ class EraseHistory:
         return len(commitments)
 
     def _forgotten(self, row: Any) -> Forgotten:
-        payload = parse_object(self.log.sealer.unseal(row.payload, "log.payload").encode())
+        payload = parse_object(sealed.payload_of(self.log.sealer, row))
         return Forgotten(row.kind, row.entry_index, row.commitment, payload)

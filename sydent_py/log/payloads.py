@@ -6,7 +6,7 @@ from typing import Any
 from unpaddedbase64 import encode_base64
 
 from sydent_py.database import Database
-from sydent_py.log import models
+from sydent_py.log import models, sealed
 from sydent_py.sealing import Sealer
 from sydent_py.strict_json import parse_object
 
@@ -33,8 +33,7 @@ class Payloads:
     def _opened(self, row: Any) -> dict[str, Any] | None:
         if row.payload is None:
             return None
-        nonce = bytes.fromhex(self.sealer.unseal(row.nonce, "log.nonce"))
         return {
-            "nonce": encode_base64(nonce),
-            "payload": parse_object(self.sealer.unseal(row.payload, "log.payload").encode()),
+            "nonce": encode_base64(sealed.nonce_of(self.sealer, row)),
+            "payload": parse_object(sealed.payload_of(self.sealer, row)),
         }

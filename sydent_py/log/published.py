@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 from sqlalchemy import Connection
@@ -50,7 +50,7 @@ class PublishedLog:
     def checkpoint(self) -> str:
         """The newest checkpoint, a signed note (c2sp.org/tlog-checkpoint), with what its witnesses say of it."""
         with self.database.autocommit() as db:
-            return str(_checkpoint(db))
+            return str(_cosigned(db, models.head(db)))
 
     def size(self) -> int:
         """How many entries the newest checkpoint covers."""
@@ -85,7 +85,7 @@ class PublishedLog:
                     else "The log has no entry with this commitment."
                 )
             path = merkle.inclusion_proof(entry.entry_index, head.published_size, tiles.hashes_from(_reader(db)))
-            note = cosigned(db, Note.parse(head.checkpoint.encode()))
+            note = _cosigned(db, head)
         leaf = Leaf(entry.kind, entry.ts, entry.commitment)
         return Proof(entry.entry_index, tuple(path), note, leaf.encode())
 
@@ -93,14 +93,15 @@ class PublishedLog:
         """How far the log is."""
         with self.database.autocommit() as db:
             head, (pending, oldest_ms) = models.head(db), models.backlog(db)
-            note = cosigned(db, Note.parse(head.checkpoint.encode()))
+            note = _cosigned(db, head)
         waited_s = 0.0 if oldest_ms is None else max(0.0, (self.clock.now_ms() - oldest_ms) / 1000)
         checkpoint = Checkpoint.parse(note.text)
         return Status(head.size, checkpoint, str(note), head.published_at_ms, pending, waited_s)
 
 
-def _checkpoint(db: Connection) -> Note:
-    return cosigned(db, Note.parse(models.head(db).checkpoint.encode()))
+def _cosigned(db: Connection, head: Any) -> Note:
+    """The newest checkpoint, with what its witnesses say of it."""
+    return cosigned(db, Note.parse(head.checkpoint.encode()))
 
 
 def _reader(db: Connection) -> Callable[[int, int], bytes]:

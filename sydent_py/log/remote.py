@@ -70,14 +70,15 @@ class RemoteLog:
 
     def _get(self, name: str) -> bytes:
         try:
-            return self._remote.get(name, _max_bytes(name))
+            return self._remote.get(name, max_bytes(name))
         except NotThere as error:
             raise Missing(name) from error
         except RequestFailed as error:
             raise Unavailable(name, error) from error
 
 
-def _max_bytes(name: str) -> int:
+def max_bytes(name: str) -> int:
+    """How large a file of a log may be: whatever is longer is none."""
     if name.startswith("tile/entries/"):
         return MAX_BUNDLE_BYTES
     return TILE_BYTES if name.startswith("tile/") else MAX_NOTE_BYTES

@@ -63,7 +63,7 @@ class Builder:
                 name: self._follow(peer, clients[name], witness) for name, peer in configured.items() if peer.is_followed
             },
             nudge={
-                name: Nudge(name, clients[name], self.published_log, self.clock)
+                name: Nudge(name, self.published_log, self.clock, clients[name])
                 for name, peer in configured.items()
                 if peer.is_served
             },
@@ -90,7 +90,7 @@ class Builder:
 
     def _submit(self, peer: Peer, client: PeerClient) -> Submit:
         cosignatures = Cosignatures(self.database)
-        return Submit(peer.name, client, peer.witness_key, self.published_log, cosignatures, self.clock)
+        return Submit(peer.name, self.published_log, self.clock, client, peer.witness_key, cosignatures)
 
     def _follow(self, peer: Peer, client: PeerClient, witness: Witness) -> Follow:
         return Follow(

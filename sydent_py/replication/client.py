@@ -13,18 +13,18 @@ from sydent_py.federation import x_matrix
 from sydent_py.federation.remote import Answered, Headers, NotThere
 from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.federation.x_matrix import Stamp
+from sydent_py.log.remote import PATH as LOG
+from sydent_py.log.remote import max_bytes
 from sydent_py.replication.peers import Peer
 from sydent_py.replication.submit import NotThatSize
 from sydent_py.signing import Signer
 from sydent_py.strict_json import parse_object
-from sydent_py.tlog.note import MAX_NOTE_BYTES, Signature
+from sydent_py.tlog.note import Signature
 from sydent_py.tlog.submission import Submission
 from sydent_py.tlog.text import parse_number
-from sydent_py.tlog.tiles import TILE_BYTES, TileName
+from sydent_py.tlog.tiles import TileName
 
 OWN = "_matrix/identity/unstable/sydent_py"
-# 256 entries of less than 200 bytes each.
-MAX_BUNDLE_BYTES = 64 * 1024
 # 256 payloads of 8 KiB, each with its nonce.
 MAX_PAYLOADS_BYTES = 256 * 9 * 1024
 MAX_ANSWER_BYTES = 16 * 1024
@@ -51,21 +51,20 @@ class PeerClient:
 
     def checkpoint(self) -> bytes:
         """The newest checkpoint of its log."""
-        return self.transport.get(f"{OWN}/log/checkpoint", MAX_NOTE_BYTES)
+        return self._file("checkpoint")
 
     def file(self, name: TileName) -> bytes:
         """A file of its log; in place of a partial one, which may be gone, perhaps the whole."""
-        max_bytes = MAX_BUNDLE_BYTES if name.level is None else TILE_BYTES
         try:
-            return self.transport.get(f"{OWN}/log/{name}", max_bytes)
+            return self._file(str(name))
         except NotThere:
             if name.is_full:
                 raise
-            return self.transport.get(f"{OWN}/log/{TileName(name.level, name.index)}", max_bytes)
+            return self._file(str(TileName(name.level, name.index)))
 
     def payloads(self, first_index: int, limit: int) -> list[Any]:
         """What its entries are about, from ``first_index`` on; None for an erased one."""
-        path = f"{OWN}/log/payloads?from={first_index}&limit={limit}"
+        path = f"{LOG}/payloads?from={first_index}&limit={limit}"
         payloads = _object(self.transport.get(path, MAX_PAYLOADS_BYTES, lambda: self._sign("GET", path, None))).get(
             "payloads"
         )
@@ -81,7 +80,7 @@ class PeerClient:
     def add_checkpoint(self, submission: Submission) -> list[Signature]:
         """Have it cosign our log (c2sp.org/tlog-witness): the signature lines; also raises ``NotThatSize``."""
         try:
-            answer = self.transport.post(f"{OWN}/log/add-checkpoint", str(submission).encode(), MAX_ANSWER_BYTES)
+            answer = self.transport.post(f"{LOG}/add-checkpoint", str(submission).encode(), MAX_ANSWER_BYTES)
         except Answered as refusal:
             if refusal.status == HTTPStatus.CONFLICT and (size := _size(refusal.body)) is not None:
                 raise NotThatSize(size) from refusal
@@ -90,6 +89,9 @@ class PeerClient:
             return [Signature.parse(line) for line in answer.decode().removesuffix("\n").split("\n")]
         except ValueError as error:
             raise RequestFailed(Reason.MALFORMED, "no signature lines") from error
+
+    def _file(self, name: str) -> bytes:
+        return self.transport.get(f"{LOG}/{name}", max_bytes(name))
 
     def _sign(self, method: str, path: str, content: Mapping[str, Any] | None) -> dict[str, str]:
         return {

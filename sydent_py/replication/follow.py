@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection
 
 from sydent_py.bindings.register import AddressRegister, Displaced
-from sydent_py.clock import Clock
+from sydent_py.clock import Clock, is_recent
 from sydent_py.database import Database
 from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.log.audit import Contradiction
@@ -24,7 +24,6 @@ from sydent_py.sealing import Sealer
 from sydent_py.tlog import merkle, tiles
 from sydent_py.tlog.checkpoint import Checkpoint, Unsigned, open_checkpoint
 from sydent_py.tlog.growing import GrowingTree
-from sydent_py.tlog.note import Note
 from sydent_py.tlog.text import HASH_BYTES, Malformed
 from sydent_py.tlog.tiles import TileName
 
@@ -118,7 +117,7 @@ class Follow:
 
     def _is_behind(self, state: Any) -> bool:
         """Whether entries of the checkpoint that was verified last are not taken over yet."""
-        return state.checkpoint is not None and Checkpoint.parse(Note.parse(state.checkpoint).text).size > state.size
+        return state.checkpoint is not None and Checkpoint.in_note(state.checkpoint).size > state.size
 
     def _advance(self, state: Any) -> bool:
         """Take over the next page: whether there may be more."""
@@ -283,8 +282,3 @@ class Follow:
             models.note(
                 db, self.peer.name, is_stopped=True, error=str(found), failed_at_ms=self.clock.now_ms(), evidence=evidence
             )
-
-
-def is_recent(at_ms: int, now_ms: int, within_ms: int) -> bool:
-    """Whether something was so short a time ago; what is in the future was noted before the clock was set back."""
-    return 0 <= now_ms - at_ms < within_ms

@@ -12,7 +12,6 @@ from sydent_py.replication import models, witness_models
 from sydent_py.replication.peers import Peer
 from sydent_py.sealing import Sealer
 from sydent_py.tlog.checkpoint import Checkpoint
-from sydent_py.tlog.note import Note
 
 # Beyond two polls, which a busy worker may need.
 LATE_AFTER_MS = 60_000
@@ -136,4 +135,4 @@ class Status:
 
 def _size(checkpoint: bytes | None) -> int:
     """How many entries a checkpoint has that was verified when it was stored."""
-    return 0 if checkpoint is None else Checkpoint.parse(Note.parse(checkpoint).text).size
+    return 0 if checkpoint is None else Checkpoint.in_note(checkpoint).size

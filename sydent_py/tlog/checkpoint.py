@@ -34,6 +34,11 @@ class Checkpoint:
             raise Malformed("the root hash is not that of an empty tree")
         return checkpoint
 
+    @classmethod
+    def in_note(cls, encoded: bytes) -> "Checkpoint":
+        """The checkpoint in a note, whoever has signed it; ``Malformed``."""
+        return cls.parse(Note.parse(encoded).text)
+
     def __str__(self) -> str:
         return "\n".join([self.origin, str(self.size), format_base64(self.root), *self.extensions, ""])
 

@@ -214,3 +214,17 @@ def test_a_resync_follows_a_stopped_peer_again(federate: Federate) -> None:
     federation["b"].driver.services.peering.resync("a.test")
     federation.settle()
     assert federation["b"].lookup("alice@example.org") == {"alice@example.org": "@alice:hs.test"}
+
+
+def test_a_clock_that_was_set_back_keeps_no_peer_from_being_asked_to_cosign(federate: Federate) -> None:
+    federation = federate("a", "b")
+    federation["a"].bind("alice@example.org", "@alice:hs.test")
+    federation["a"].driver.sequence()
+    submit = federation["a"].driver.services.peering.submit["b.test"]
+    federation.clock.advance(86_400)
+    federation.network.cut.add(frozenset(("a.test", "b.test")))
+    submit()
+    federation.network.cut.clear()
+    federation.clock.advance(-86_400)
+    submit()
+    assert standing(federation["a"], "b.test").cosigned_by_it == 1
