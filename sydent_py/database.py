@@ -1,6 +1,6 @@
 """The declarative base, and the one way to talk to the database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -32,6 +32,13 @@ SQLITE_CACHE_KIB = 1024
 BIG_ID = BigInteger().with_variant(Integer, "sqlite")
 
 
+class Bytes(LargeBinary):
+    """Bytes as they are: both drivers take them, and wrapping each costs as much as hashing it."""
+
+    def bind_processor(self, dialect: Any) -> None:
+        """Nothing is done to a value."""
+
+
 class Base(DeclarativeBase):
     """The base of every table; ``models.py`` of a feature holds its tables and every query on them."""
 
@@ -44,7 +51,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {int: BigInteger, str: Text, bytes: LargeBinary}  # noqa: RUF012 - SQLAlchemy reads it from the class
+    type_annotation_map = {int: BigInteger, str: Text, bytes: Bytes}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
 
 class Database:
@@ -106,6 +113,8 @@ def _sqlite_engine(url: str, pool_size: int, *, synchronous: str, **options: Any
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
+        # What a transaction changes stays in memory until it commits, rather than be written, read and written again.
+        connection.execute("PRAGMA cache_spill = OFF")
         # What is deleted or erased is overwritten with zeros, and not left in the file.
         connection.execute("PRAGMA secure_delete = ON")
 
@@ -143,13 +152,14 @@ def chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def lock(db: Connection, *keys: bytes) -> None:
+def lock(db: Connection, keys: Iterable[bytes]) -> None:
     """Make other transactions that lock any of ``keys`` wait for the end of this one.
 
     Everybody locks in one order, so that no two transactions wait for each other. SQLite's writers wait anyway; row locks
     would not hold where there is no row yet.
     """
-    if keys and db.dialect.name == "postgresql":
-        numbers = sorted(int.from_bytes(key[:8], "big", signed=True) for key in keys)
+    if db.dialect.name != "postgresql":
+        return
+    if numbers := sorted(int.from_bytes(key[:8], "big", signed=True) for key in keys):
         wanted = func.unnest(cast(numbers, postgresql.ARRAY(BigInteger))).column_valued()
         db.execute(select(func.count(func.pg_advisory_xact_lock(wanted))))

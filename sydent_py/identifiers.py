@@ -65,7 +65,7 @@ class ServerName:
         if port is not None and not 0 < int(port) <= _MAX_PORT:
             raise InvalidParam("The port of this server name is not valid.")
         name = cls(text, host, None if port is None else int(port))
-        if name.ip is None and not _is_dns_name(host):
+        if not _is_dns_name(host) and name.ip is None:
             raise InvalidParam("This is not a valid Matrix server name.")
         return name
 

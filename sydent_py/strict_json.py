@@ -10,7 +10,8 @@ MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
 
 # An unterminated string matches up to the end of the body, so that no input makes the scan start over.
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_INTEGER_DIGITS = 17
 
@@ -44,12 +45,12 @@ def _refuse_deep_nesting(body: bytes) -> None:
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return
     depth = 0
-    for byte in _STRING.sub(b"", body):
+    for byte in _STRING.sub(b"", body).translate(None, _NO_BRACKETS):
         if byte in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise BadJson("The request body is nested too deeply.")
-        elif byte in b"]}":
+        else:
             depth -= 1
 
 

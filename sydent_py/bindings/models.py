@@ -19,8 +19,8 @@ class Binding(Base):
 
     __tablename__ = "bindings"
 
-    origin: Mapped[str] = mapped_column(primary_key=True)
-    address_index: Mapped[bytes] = mapped_column(primary_key=True, index=True)
+    address_index: Mapped[bytes] = mapped_column(primary_key=True)
+    origin: Mapped[str] = mapped_column(primary_key=True, index=True)
     medium: Mapped[str]
     address: Mapped[bytes]
     user_id: Mapped[str] = mapped_column(index=True)
@@ -54,12 +54,13 @@ def of_user(db: Connection, user_id: str) -> list[Row[Any]]:
     return list(db.execute(select(*Binding.__table__.columns).where(Binding.user_id == user_id).order_by(Binding.ts)))
 
 
-def of_addresses(db: Connection, address_indexes: Sequence[bytes]) -> list[Row[Any]]:
-    """Every binding of these addresses, of any origin."""
+def of_addresses(db: Connection, address_indexes: Sequence[bytes]) -> list[Any]:
+    """Address, origin, user, ``ts`` and end of every binding of these addresses, of any origin."""
+    wanted = select(Binding.address_index, Binding.origin, Binding.user_id, Binding.ts, Binding.not_after)
     return [
         row
         for some in chunks(list(address_indexes), ADDRESSES_PER_STATEMENT)
-        for row in db.execute(select(*Binding.__table__.columns).where(Binding.address_index.in_(some)))
+        for row in db.execute(wanted.where(Binding.address_index.in_(some)))
     ]
 
 

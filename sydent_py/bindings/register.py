@@ -1,6 +1,6 @@
 """What every origin says of every address, and which of it lookups answer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,6 +48,16 @@ class Displaced:
 Change = Claim | Retraction
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an origin says of an address."""
+
+    origin: str
+    user_id: str
+    ts: int
+    not_after: int
+
+
 @dataclass(frozen=True)
 class AddressRegister:
     """One place for every origin and address, and the lookup table that follows from them.
@@ -75,21 +85,26 @@ class AddressRegister:
 
     def newest_ts(self, db: Connection, threepid: ThreePid) -> int:
         """When the newest claim of ``threepid`` was made, of any origin; 0 where there is none."""
-        return max((row.ts for row in models.of_addresses(db, [self.index(threepid)])), default=0)
+        return max((each.ts for each in self._claims(db, [self.index(threepid)])[self.index(threepid)]), default=0)
 
     def apply(self, db: Connection, origin: str, changes: Sequence[Change]) -> list[Displaced]:
-        """Make the changes of one origin, in order: which claims of our own were displaced by them."""
-        last = {change.threepid: change for change in changes}
-        self.lock(db, *last)
-        indexes = {self.index(threepid): threepid for threepid in last}
-        before = self.winners(db, indexes) if origin != self.own_origin else {}
-        models.remove(db, origin, [self.index(each.threepid) for each in last.values() if isinstance(each, Retraction)])
-        models.put(db, [self._row(origin, each) for each in last.values() if isinstance(each, Claim)])
-        after = self._publish(db, indexes)
+        """Make the changes of one origin, in order, on addresses that are locked: which claims of our own were displaced."""
+        last = {self.index(threepid): change for threepid, change in {each.threepid: each for each in changes}.items()}
+        claims = self._claims(db, last)
+        before = self._winners(claims)
+        models.remove(db, origin, [index for index, change in last.items() if isinstance(change, Retraction)])
+        models.put(db, [self._row(origin, index, each) for index, each in last.items() if isinstance(each, Claim)])
+        for index, change in last.items():
+            others = [each for each in claims[index] if each.origin != origin]
+            if isinstance(change, Claim):
+                others.append(Standing(origin, change.user_id, change.ts, change.not_after))
+            claims[index] = others
+        after = self._winners(claims)
+        self._publish(db, {change.threepid: after.get(index) for index, change in last.items()})
         return [
-            Displaced(indexes[index], own.user_id, after[index].user_id, after[index].origin)
+            Displaced(last[index].threepid, own.user_id, after[index].user_id, after[index].origin)
             for index, own in before.items()
-            if own.origin == self.own_origin and index in after and after[index].user_id != own.user_id
+            if own.origin == self.own_origin != origin and index in after and after[index].user_id != own.user_id
         ]
 
     def erase(self, db: Connection, origin: str, commitments: Sequence[bytes]) -> None:
@@ -98,7 +113,7 @@ class AddressRegister:
         # Again, because the lock was waited for.
         rows = models.erased(db, origin, commitments)
         models.remove(db, origin, [row.address_index for row in rows])
-        self._publish(db, {row.address_index: self.threepid(row) for row in rows})
+        self._republish(db, {row.address_index: self.threepid(row) for row in rows})
 
     def origins(self, database: Database) -> set[str]:
         """Every other origin that says anything."""
@@ -111,6 +126,7 @@ class AddressRegister:
         while rows:
             with database.begin() as db:
                 rows = models.expired(db, self.clock.now_ms(), FORGET_AT_ONCE)
+                self.lock(db, *map(self.threepid, rows))
                 for origin in sorted({row.origin for row in rows}):
                     self.apply(db, origin, [Retraction(self.threepid(row)) for row in rows if row.origin == origin])
 
@@ -122,7 +138,7 @@ class AddressRegister:
                 rows = models.disputed(db, after, FORGET_AT_ONCE)
                 addresses = {row.address_index: self.threepid(row) for row in rows}
                 self.lock(db, *addresses.values())
-                self._publish(db, addresses)
+                self._republish(db, addresses)
             after = max(addresses, default=None)
 
     def forget_origin(self, database: Database, origin: str) -> None:
@@ -131,6 +147,7 @@ class AddressRegister:
         while rows:
             with database.begin() as db:
                 rows = models.of_origin(db, origin, FORGET_AT_ONCE)
+                self.lock(db, *map(self.threepid, rows))
                 self.apply(db, origin, [Retraction(self.threepid(row)) for row in rows])
 
     def erased(self, db: Connection, origin: str, commitments: Sequence[bytes]) -> list[ThreePid]:
@@ -145,31 +162,36 @@ class AddressRegister:
         """What finds the bindings of an address."""
         return self.sealer.index("bindings.address", threepid.medium, threepid.address)
 
-    def winners(self, db: Connection, indexes: Iterable[bytes]) -> dict[bytes, Any]:
+    def winners(self, db: Connection, indexes: Iterable[bytes]) -> dict[bytes, Standing]:
         """The claim that counts, of each address that has one."""
+        return self._winners(self._claims(db, indexes))
+
+    def _claims(self, db: Connection, indexes: Iterable[bytes]) -> dict[bytes, list[Standing]]:
+        claims: dict[bytes, list[Standing]] = {index: [] for index in indexes}
+        for row in models.of_addresses(db, list(claims)):
+            claims[row.address_index].append(Standing(row.origin, row.user_id, row.ts, row.not_after))
+        return claims
+
+    def _winners(self, claims: Mapping[bytes, Sequence[Standing]]) -> dict[bytes, Standing]:
+        # A claim that begins in a moment counts already: nobody would come back to the lookup table when it begins.
         now_ms = self.clock.now_ms()
-        winners: dict[bytes, Any] = {}
-        for row in models.of_addresses(db, list(indexes)):
-            best = winners.get(row.address_index)
-            # A claim that begins in a moment counts already: nobody would come back to the lookup table when it begins.
-            if now_ms < row.not_after and (best is None or self._weight(row) > self._weight(best)):
-                winners[row.address_index] = row
-        return winners
+        valid = {index: [each for each in of_address if now_ms < each.not_after] for index, of_address in claims.items()}
+        return {index: max(of_address, key=self._weight) for index, of_address in valid.items() if of_address}
 
-    def _publish(self, db: Connection, addresses: dict[bytes, ThreePid]) -> dict[bytes, Any]:
+    def _weight(self, claim: Standing) -> tuple[bool, int, str]:
+        return self.prefer == "local" and claim.origin == self.own_origin, claim.ts, claim.origin
+
+    def _republish(self, db: Connection, addresses: Mapping[bytes, ThreePid]) -> None:
         winners = self.winners(db, addresses)
-        self.directory.publish(
-            db, {threepid: winners[index].user_id if index in winners else None for index, threepid in addresses.items()}
-        )
-        return winners
+        self._publish(db, {threepid: winners.get(index) for index, threepid in addresses.items()})
 
-    def _weight(self, row: Any) -> tuple[bool, int, str]:
-        return self.prefer == "local" and row.origin == self.own_origin, row.ts, row.origin
+    def _publish(self, db: Connection, winners: Mapping[ThreePid, Standing | None]) -> None:
+        self.directory.publish(db, {threepid: winner.user_id if winner else None for threepid, winner in winners.items()})
 
-    def _row(self, origin: str, claim: Claim) -> dict[str, object]:
+    def _row(self, origin: str, index: bytes, claim: Claim) -> dict[str, object]:
         return {
             "origin": origin,
-            "address_index": self.index(claim.threepid),
+            "address_index": index,
             "medium": claim.threepid.medium,
             "address": self.sealer.seal(claim.threepid.address, "bindings.address"),
             "user_id": claim.user_id,

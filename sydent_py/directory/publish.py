@@ -23,7 +23,7 @@ class Directory:
         Several are locked in one order, so that no two transactions wait for each other.
         """
         index = self.peppers.sealer.index
-        database.lock(db, *(index("directory.lock", threepid.medium, threepid.address) for threepid in threepids))
+        database.lock(db, (index("directory.lock", threepid.medium, threepid.address) for threepid in threepids))
 
     def find(self, db: Connection, threepid: ThreePid) -> str | None:
         """Whose ``threepid`` is."""
