@@ -133,6 +133,14 @@ class ThreePidInUse(MatrixError):
     default_message = "This address belongs to a Matrix account already. Invite that account."
 
 
+class Conflict(MatrixError):
+    """``M_CONFLICT``: another request was faster."""
+
+    errcode = "M_CONFLICT"
+    status = 409
+    default_message = "Another request was faster. Please look at what there is now, and try again."
+
+
 class NoValidSession(MatrixError):
     """``M_NO_VALID_SESSION``: unknown sid, wrong secret, foreign session and spent session look alike."""
 

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from sydent_py import __version__
 from sydent_py.log.published import PublishedLog
 from sydent_py.replication.status import Status as PeerStatus
+from sydent_py.replication.sydent_peering import Sydent
 from sydent_py.services import Deliveries, Services
 from sydent_py.sms.status import Status
 
@@ -21,6 +22,7 @@ def render(services: Services) -> bytes:
         _Outbox(services.deliveries),
         _Log(services.published_log),
         _Peers(services.peering.status),
+        _SydentPeers(services.sydent),
         _Sms(services.sms.status),
     )
     for collector in collectors:
@@ -94,6 +96,29 @@ class _Peers(Collector):
                 figures = (*followed, peer.cosigned_entries, peer.cosigned_by_it)
                 for family, figure in zip(families, figures, strict=True):
                     family.add_metric([peer.name], figure)
+        yield from families
+
+
+class _SydentPeers(Collector):
+    """The peers that run Sydent. One that has never pushed did so last at 0; one that gets nothing of ours is behind by nothing."""
+
+    def __init__(self, sydent: Sydent) -> None:
+        self._sydent = sydent
+
+    def collect(self) -> Iterable[Metric]:
+        families = [
+            GaugeMetricFamily(f"sydent_py_sydent_peer_{name}", meaning, labels=["peer"])
+            for name, meaning in (
+                ("behind_entries", "Entries of our log that are still to be sent."),
+                ("failing", "1 if it did not take what was sent last."),
+                ("last_push_timestamp_seconds", "When it pushed last."),
+                ("quarantined_rows", "Rows of it that were put aside."),
+            )
+        ]
+        for peer in self._sydent.status():
+            figures = (peer.behind or 0, peer.error is not None, (peer.received_at_ms or 0) / 1000, peer.quarantined)
+            for family, figure in zip(families, figures, strict=True):
+                family.add_metric([peer.name], figure)
         yield from families
 
 

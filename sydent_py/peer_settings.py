@@ -1,6 +1,6 @@
 """What the configuration says of peers: trusted identity servers whose logs are followed, and which follow ours."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from nacl.signing import VerifyKey
 from pydantic import AfterValidator, Field, model_validator
@@ -46,13 +46,16 @@ Domain = Annotated[Name, AfterValidator(str.lower)]
 LogKeyText = Annotated[str, AfterValidator(_log_key)]
 
 
+Kind = Literal["bind", "unbind", "erase", "key", "key_revoke"]
+
+
 class Scope(Section):
     """``[peers.scope]``: whom and what a peer may speak for; an empty list is everyone and everything."""
 
     homeservers: tuple[Name, ...] = ()
     domains: tuple[Domain, ...] = ()
     media: tuple[Literal["email", "msisdn"], ...] = ("email", "msisdn")
-    kinds: tuple[Literal["bind", "unbind", "erase"], ...] = ("bind", "unbind", "erase")
+    kinds: tuple[Kind, ...] = get_args(Kind)
 
 
 class Peer(Section):

@@ -112,14 +112,14 @@ class RateLimits:
     budgets: Mapping[str, tuple[RateLimitItem, ...]]
     enabled: bool
 
-    def spend(self, budget: str, subject: str = "") -> None:
-        """Count one more of ``budget`` for ``subject``; ``LimitExceeded`` when any of its rates is used up."""
+    def spend(self, budget: str, subject: str = "", amount: int = 1) -> None:
+        """Count ``amount`` more of ``budget`` for ``subject``; ``LimitExceeded`` when that is more than is left of any of its rates."""
         if not self.enabled:
             return
         limiter = FixedWindowRateLimiter(self.storage)
         key = self.sealer.index("rate_limits.key", budget, subject).hex()
         for rate in self.budgets[budget]:
-            if not limiter.hit(rate, budget, key):
+            if not limiter.hit(rate, budget, key, cost=amount):
                 closes_at_s = limiter.get_window_stats(rate, budget, key).reset_time
                 raise LimitExceeded(int(closes_at_s * 1000) - self.clock.now_ms())
 
@@ -142,8 +142,13 @@ class RateLimits:
 def build(settings: Limits, database: Database, sealer: Sealer, clock: Clock) -> RateLimits:
     """The budgets of the configuration, on the storage it names."""
     names = [name for name in Limits.model_fields if not name.startswith(("enabled", "storage_url", "lookup_"))]
-    budgets: dict[str, Any] = {name: tuple(parse_many(getattr(settings, name))) for name in names}
+    budgets: dict[str, Any] = {name: _rates(getattr(settings, name)) for name in names}
     return RateLimits(_storage(settings.storage_url, database, clock), sealer, clock, budgets, settings.enabled)
+
+
+def _rates(value: str | int) -> tuple[RateLimitItem, ...]:
+    """The rates that ``value`` says; a number is so many a day."""
+    return tuple(parse_many(f"{value}/day" if isinstance(value, int) else value))
 
 
 def _storage(url: str, database: Database, clock: Clock) -> Storage:

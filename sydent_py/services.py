@@ -19,11 +19,15 @@ from sydent_py.database import Database
 from sydent_py.directory.lookup import HashDetails, Lookup
 from sydent_py.federation import server_keys
 from sydent_py.federation.authentication import AuthenticateHomeserver
+from sydent_py.homeservers.trusted import TrustedHomeservers
 from sydent_py.identifiers import Network
 from sydent_py.invites.invites import Invites
 from sydent_py.invites.opt_out import OptOuts
 from sydent_py.invites.sign import SignInvite
 from sydent_py.invites.store import StoreInvite
+from sydent_py.keys.published import PublishedKeys
+from sydent_py.keys.register import KeyRegister
+from sydent_py.keys.statements import MakeStatement
 from sydent_py.log.published import PublishedLog
 from sydent_py.log.sequencer import Sequencer
 from sydent_py.messaging.email import Mailer
@@ -100,6 +104,16 @@ class Bindings:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """The keys that users publish. ``spend`` counts one of a budget."""
+
+    statements: MakeStatement
+    published: PublishedKeys
+    register: KeyRegister
+    spend: Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
 class Deliveries:
     """What the worker sends."""
 
@@ -107,6 +121,8 @@ class Deliveries:
     invite_mail: Deliver
     removal_mail: Deliver
     displaced_mail: Deliver
+    keys_mail: Deliver
+    keys_text: Deliver
 
 
 @dataclass(frozen=True)
@@ -127,7 +143,9 @@ class Services:
     validation: Validation
     sms: Sms
     bindings: Bindings
+    keys: Keys
     invites: Invitations
+    homeservers: TrustedHomeservers
     deliveries: Deliveries
     sequencer: Sequencer
     published_log: PublishedLog
@@ -156,13 +174,15 @@ class Services:
             self.sms.traffic.forget_expired(db)
             self.invites.stored.forget_expired(db)
             self.lookup.forget_expired(db)
+            self.homeservers.forget_expired(db)
+            self.keys.register.forget_expired(db)
             rate_limits.forget_expired(db, self.clock.now_ms())
             # What a process of an earlier version has queued since the start.
             self.bindings.bind.associations.log.complete(db)
         self.peering.forget_expired()
         self.sydent.forget_expired()
         self.sydent.forget_strangers(self.peering.follow)
-        register = self.peering.register
+        register = self.peering.registers.addresses
         register.forget_expired(self.database)
         register.settle(self.database)
         self.database.forget_deleted()

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from sydent_py.homeserver_settings import TrustedHomeservers
 from sydent_py.peer_settings import Peer, Replication
 from sydent_py.setting_types import (
     BaseUrl,
@@ -160,10 +161,13 @@ class Limits(SmsLimits):
     invite_per_recipient: Rate = "10/day"
     invite_overall: Rate = "20000/day"
     displaced_per_address: Rate = "2/day"
+    key_statements_per_account: Rate = "20/hour; 50/day"
+    keys_per_network: Rate = "1200/hour"
     register_per_network: Rate = "300/hour"
     server_keys_per_network: Rate = "600/hour"
     lookup_hashes_per_account: int = Field(default=50_000, ge=1)
     lookup_hashes_per_homeserver: int = Field(default=5_000_000, ge=1)
+    homeserver_lookups_per_day: int = Field(default=100_000, ge=1)
 
 
 class Settings(BaseSettings):
@@ -192,6 +196,7 @@ class Settings(BaseSettings):
     peers: tuple[Peer, ...] = ()
     sydent_replication: SydentReplication = SydentReplication()
     sydent_peers: tuple[SydentPeer, ...] = ()
+    trusted_homeservers: TrustedHomeservers = ()
 
     @model_validator(mode="after")
     def _peers_are_others(self) -> Self:

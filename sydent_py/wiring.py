@@ -22,11 +22,17 @@ from sydent_py.federation import client as federation
 from sydent_py.federation.authentication import AuthenticateHomeserver
 from sydent_py.federation.patience import Slots
 from sydent_py.federation.server_keys import ServerKeys
+from sydent_py.homeserver_settings import pinned_keys
+from sydent_py.homeservers import trusted
 from sydent_py.invites.invites import Invites
 from sydent_py.invites.mail import SendInviteMail
 from sydent_py.invites.opt_out import OptOuts
 from sydent_py.invites.sign import SignInvite
 from sydent_py.invites.store import Blocked, StoreInvite
+from sydent_py.keys.notices import KeyNotices, SendKeysMail, SendKeysText
+from sydent_py.keys.published import PublishedKeys
+from sydent_py.keys.register import KeyRegister
+from sydent_py.keys.statements import MakeStatement
 from sydent_py.log.append import Log
 from sydent_py.log.erase import EraseHistory
 from sydent_py.log.published import PublishedLog
@@ -40,6 +46,7 @@ from sydent_py.replication import build as replication
 from sydent_py.replication import sydent_build as sydent
 from sydent_py.replication.announce import Announce, SendDisplacedMail
 from sydent_py.replication.peering import Peering
+from sydent_py.replication.registers import Registers
 from sydent_py.replication.sydent_peering import Sydent
 from sydent_py.sealing import Sealer
 from sydent_py.services import (
@@ -48,6 +55,7 @@ from sydent_py.services import (
     Bindings,
     Deliveries,
     Invitations,
+    Keys,
     Operator,
     Outside,
     Services,
@@ -94,6 +102,7 @@ class _Builder:
         self.register = AddressRegister(
             self.directory, self.sealer, self.clock, self.signer.server_name, settings.replication.prefer
         )
+        self.key_register = KeyRegister(self.sealer, self.clock, self.signer.server_name)
         self.associations = Associations(self.register, self.log, self.signer, self.clock)
         self.published_log = PublishedLog(self.database, self.log_key.verifier_key, self.clock)
         self.lookup = self._lookup()
@@ -102,6 +111,18 @@ class _Builder:
         self.tokens = Tokens(self.database)
         self.outbox = Outbox(self.sealer, self.clock)
         self.sydent = self._sydent()
+        self.key_notices = KeyNotices(self.register, self.outbox, self.sealer)
+        self.erase_history = EraseHistory(self.log, self.signer, self.sydent.keep_tombstones)
+        self.statements = MakeStatement(
+            database=self.database,
+            register=self.key_register,
+            log=self.log,
+            signer=self.signer,
+            clock=self.clock,
+            rate_limits=self.limits,
+            erase_history=self.erase_history,
+            notices=self.key_notices,
+        )
         self.templates = Templates(settings.email.templates_dir)
         self.stored_invites = Invites(self.database, self.signer, self.sealer, self.clock)
         invites = settings.invites
@@ -112,7 +133,7 @@ class _Builder:
     def services(self) -> Services:
         settings = self.settings
         templates_dir = settings.email.templates_dir
-        bindings = self._bindings()
+        bindings, peering = self._bindings(), self._peering()
         return Services(
             database=self.database,
             signer=self.signer,
@@ -120,11 +141,13 @@ class _Builder:
             validation=self._validation(),
             sms=self.sms,
             bindings=bindings,
+            keys=self._keys(peering),
             invites=self._invites(),
+            homeservers=trusted.build(settings, bindings.bind, self.limits),
             deliveries=self._deliveries(bindings.removals),
             sequencer=Sequencer(self.database, self.log_key, self.clock),
             published_log=self.published_log,
-            peering=self._peering(),
+            peering=peering,
             sydent=self.sydent,
             hash_details=HashDetails(self.peppers, settings.lookup.algorithms),
             lookup=self.lookup,
@@ -151,6 +174,7 @@ class _Builder:
                 spend=self.limits.spend,
                 clock=self.clock,
                 slots=slots,
+                pinned=pinned_keys(self.settings.trusted_homeservers),
             ),
             tokens=self.tokens,
             terms=terms,
@@ -184,7 +208,6 @@ class _Builder:
     def _bindings(self) -> Bindings:
         associations, base_url = self.associations, self.settings.server.public_base_url
         removals = Removals(self.database, associations, self.outbox, self.sealer, url=f"{base_url}/remove")
-        erase_history = EraseHistory(self.log, self.signer, self.sydent.keep_tombstones)
         return Bindings(
             bind=Bind(self.database, self.sessions, associations, self.stored_invites, self.outbox),
             unbind=Unbind(self.database, self.sessions, associations, removals),
@@ -196,9 +219,16 @@ class _Builder:
                 associations=associations,
                 invites=self.stored_invites,
                 outbox=self.outbox,
-                erase_history=erase_history,
+                erase_history=self.erase_history,
+                forget_keys=self.statements.forget,
             ),
         )
+
+    def _keys(self, peering: Peering) -> Keys:
+        followed = {name: follow.peer.log_key.name for name, follow in peering.follow.items()}
+        logs = {self.signer.server_name: self.log.origin, **followed}
+        published = PublishedKeys(self.database, self.key_register, self.published_log, self.lookup, logs)
+        return Keys(self.statements, published, self.key_register, self.limits.spend)
 
     def _invites(self) -> Invitations:
         settings = self.settings.invites
@@ -234,12 +264,16 @@ class _Builder:
         send_onbind = NotifyHomeserver(self.database, self.associations, self.stored_invites, self.outside.homeservers)
         send_removal = SendRemovalMail(removals, mailer, self.templates, server_name)
         send_displaced = SendDisplacedMail(mailer, self.templates, server_name, self.limits)
+        send_keys = SendKeysMail(mailer, self.templates, server_name, self.limits)
+        text_keys = SendKeysText(self.outside.pager, server_name, self.limits, self.sms.allowed_countries)
         shared = (self.database, self.sealer, self.clock)
         return Deliveries(
             onbind=Deliver("onbind", send_onbind, GIVE_UP_ONBIND_AFTER_MS, *shared),
             invite_mail=Deliver("invite_mail", send_invite, GIVE_UP_MAIL_AFTER_MS, *shared),
             removal_mail=Deliver("removal_mail", send_removal, GIVE_UP_MAIL_AFTER_MS, *shared),
             displaced_mail=Deliver("displaced_mail", send_displaced, GIVE_UP_MAIL_AFTER_MS, *shared),
+            keys_mail=Deliver("keys_mail", send_keys, GIVE_UP_MAIL_AFTER_MS, *shared),
+            keys_text=Deliver("keys_text", text_keys, GIVE_UP_MAIL_AFTER_MS, *shared),
         )
 
     def _peering(self) -> Peering:
@@ -249,10 +283,11 @@ class _Builder:
             signer=self.signer,
             sealer=self.sealer,
             clock=self.clock,
-            register=self.register,
+            registers=Registers(self.register, self.key_register),
             log_key=self.log_key,
             published_log=self.published_log,
             outbox=self.outbox,
+            key_notices=self.key_notices,
             way_to=self.outside.way_to,
         ).peering()
 

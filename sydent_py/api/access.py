@@ -3,14 +3,24 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from flask import Flask, current_app, g, request
+from pydantic import StringConstraints
 
 from sydent_py import strict_json
-from sydent_py.api.web import OTHER_PROXY_HEADERS, address_in, client_address, client_network, services
+from sydent_py.api.web import (
+    OTHER_PROXY_HEADERS,
+    Parameters,
+    address_in,
+    client_address,
+    client_network,
+    parse,
+    services,
+)
 from sydent_py.errors import Forbidden, TooLarge, Unauthorized, Unrecognized
 from sydent_py.federation.x_matrix import SignedRequest
+from sydent_py.homeserver_settings import TrustedHomeserver
 from sydent_py.identifiers import ServerName, UserId
 from sydent_py.replication.peers import Peer
 
@@ -28,9 +38,17 @@ class Caller(Enum):
     ACCOUNT = auto()
     HOMESERVER = auto()
     ACCOUNT_OR_HOMESERVER = auto()
+    TRUSTED_HOMESERVER = auto()
     PEER = auto()
     DELEGATE = auto()
     LOCAL = auto()
+
+
+class StampedBody(Parameters):
+    """What makes a signed body unlike all others: when it was signed, in ms since the epoch, and a random word."""
+
+    ts: int
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{32}$")]
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,9 @@ homeserver = _declare(Access(Caller.HOMESERVER))
 account_or_homeserver = _declare(Access(Caller.ACCOUNT_OR_HOMESERVER))
 """As ``account``, or a homeserver that signs the request."""
 
+trusted_homeserver = _declare(Access(Caller.TRUSTED_HOMESERVER))
+"""A homeserver of the configuration that signs the request, now and for the first time."""
+
 peer = _declare(Access(Caller.PEER))
 """A peer of the configuration that signs the request, now and for the first time."""
 
@@ -91,6 +112,11 @@ def caller() -> UserId:
 def calling_homeserver() -> ServerName | None:
     """The homeserver that calls; None where an account does."""
     return cast("ServerName | None", g.get("homeserver"))
+
+
+def calling_trusted_homeserver() -> TrustedHomeserver:
+    """The trusted homeserver that calls."""
+    return cast(TrustedHomeserver, g.trusted_homeserver)
 
 
 def calling_peer() -> Peer:
@@ -125,16 +151,16 @@ def _check() -> None:
         _check_local()
     elif access.caller is Caller.PEER:
         g.peer = _peer()
+    elif access.caller is Caller.TRUSTED_HOMESERVER:
+        g.trusted_homeserver = _trusted_homeserver()
     else:
         _identify(access)
 
 
 def _identify(access: Access) -> None:
     """Find out which account or homeserver calls."""
-    if access.caller is not Caller.ACCOUNT and _authorization()[0] == X_MATRIX:
+    if access.caller is Caller.HOMESERVER or (access.caller is not Caller.ACCOUNT and _authorization()[0] == X_MATRIX):
         g.homeserver = _homeserver()
-    elif access.caller is Caller.HOMESERVER:
-        raise Unauthorized("A homeserver must sign this request: Authorization: X-Matrix.")
     else:
         g.account = _account(access)
 
@@ -146,7 +172,16 @@ def _account(access: Access) -> UserId:
 
 def _homeserver() -> ServerName:
     """The homeserver whose signature covers the request exactly as it came."""
+    if _authorization()[0] != X_MATRIX:
+        raise Unauthorized("A homeserver must sign this request: Authorization: X-Matrix.")
     return services().accounts.authenticate_homeserver(_signed_request(), client_network()).origin
+
+
+def _trusted_homeserver() -> TrustedHomeserver:
+    """The homeserver that has signed what the body says of itself, beside all else."""
+    homeserver = _homeserver()
+    stamp = parse(StampedBody)
+    return services().homeservers.authenticate(homeserver, stamp.ts, stamp.id)
 
 
 def _peer() -> Peer:

@@ -1,6 +1,7 @@
 """Bodies, answers, errors and CORS: what every route of the API shares."""
 
 import ipaddress
+from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
@@ -60,6 +61,8 @@ class Parameters(BaseModel):
 
 
 P = TypeVar("P", bound=Parameters)
+X = TypeVar("X")
+Y = TypeVar("Y")
 
 
 def services() -> Services:
@@ -79,6 +82,21 @@ def parse(model: type[P], *, form: bool = False) -> P:
     if form and request.mimetype == FORM and not body.lstrip().startswith(b"{"):
         return _fill(model, _single_values(request.form, BadJson("Each form field must be given once.")))
     return _fill(model, strict_json.parse_object(body))
+
+
+def item(model: type[P], value: Any) -> P:
+    """An element of a list in the request body as ``model``; raises ``BadJson``, ``MissingParams`` and ``InvalidParam``."""
+    if not isinstance(value, dict):
+        raise BadJson("Each element of this list must be a JSON object.")
+    return _fill(model, value)
+
+
+def attempt(read: Callable[[X], Y], value: X) -> Y | MatrixError:
+    """What ``read`` makes of one of many values, or why it refuses it: one refusal is not to be that of all."""
+    try:
+        return read(value)
+    except MatrixError as error:
+        return error
 
 
 def query(model: type[P]) -> P:

@@ -62,9 +62,9 @@ class Associations:
         unbind = self.signer.sign({"medium": threepid.medium, "address": threepid.address, "mxid": mxid, "ts": ts})
         return Vouched(unbind, self.log.append(db, "unbind", unbind))
 
-    def lock(self, db: Connection, threepid: ThreePid) -> None:
-        """Until this transaction ends, no other one makes or removes an association of ``threepid``."""
-        self.register.lock(db, threepid)
+    def lock(self, db: Connection, *threepids: ThreePid) -> None:
+        """Until this transaction ends, no other one makes or removes an association of any of ``threepids``."""
+        self.register.lock(db, *threepids)
 
     def remove_all(self, db: Connection, user: UserId) -> int:
         """Remove every association with ``user``: how many."""

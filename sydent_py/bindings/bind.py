@@ -9,7 +9,7 @@ from sydent_py.accounts import presence
 from sydent_py.bindings.associations import Associations, Vouched
 from sydent_py.database import Database
 from sydent_py.errors import Unauthorized
-from sydent_py.identifiers import ThreePid, UserId
+from sydent_py.identifiers import ServerName, ThreePid, UserId
 from sydent_py.invites.invites import Invites
 from sydent_py.outbox.outbox import Outbox
 from sydent_py.validation.sessions import Sessions
@@ -36,16 +36,22 @@ class Bind:
         with self.database.begin() as db:
             presence.require(db, account)
             threepid = self.sessions.spend(db, account, sid, client_secret)
-            vouched = self.associations.make(db, threepid, account)
-            self._queue_notification(db, threepid, account, vouched.signed)
-        return vouched
+            return self.vouch(db, threepid, account)
 
-    def _queue_notification(self, db: Connection, threepid: ThreePid, account: UserId, association: dict[str, Any]) -> None:
-        """Tell the homeserver of the binding and of the invitations that waited for it.
+    def vouch(
+        self, db: Connection, threepid: ThreePid, user: UserId, *, at_the_word_of: ServerName | None = None
+    ) -> Vouched:
+        """The signed association of an address with the user whose it is known to be, and their homeserver told.
 
-        Server-Server API, ``PUT /3pid/onbind``, which is also sent when nobody had invited the address.
+        Server-Server API, ``PUT /3pid/onbind``, which is also sent when nobody had invited the address; but not to a homeserver
+        ``at_the_word_of`` which this is done: it knows of the binding, and is told of the invitations that waited for it.
         """
+        vouched = self.associations.make(db, threepid, user)
+        if at_the_word_of is not None:
+            self.associations.register.note_homeserver(db, threepid, at_the_word_of.text)
         # One for each: a homeserver refuses all when one fails, and one that is sent again would undo how its user has answered.
-        for invites in [[invite] for invite in self.invites.accept(db, threepid, account)] or [[]]:
-            content = {**association, "invites": invites}
-            self.outbox.put(db, "onbind", content, destination=str(account.server), user=account)
+        told: list[list[Any]] = [[invite] for invite in self.invites.accept(db, threepid, user)]
+        for invites in told if told or at_the_word_of else [[]]:
+            content = {**vouched.signed, "invites": invites}
+            self.outbox.put(db, "onbind", content, destination=str(user.server), user=user)
+        return vouched

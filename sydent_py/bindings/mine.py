@@ -1,5 +1,6 @@
 """Everything this server holds about an account: to be seen, and to be erased."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ class Mine:
     invites: Invites
     outbox: Outbox
     erase_history: EraseHistory
+    forget_keys: Callable[[Connection, UserId], int]
 
     def show(self, account: UserId) -> dict[str, list[dict[str, Any]]]:
         """The account's ``bindings``, validation ``sessions``, and the ``invites`` that reach it at its addresses.
@@ -85,6 +87,7 @@ class Mine:
                 "sessions": self.sessions.forget(db, account),
                 "invites": invites,
                 "access_tokens": access_tokens,
+                "keys": self.forget_keys(db, account),
                 "log_entries": self.erase_history(db, account),
             }
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Index, Row, and_, delete, func, or_, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, chunks, insert
@@ -14,10 +14,21 @@ ADDRESSES_PER_STATEMENT = 500
 class Binding(Base):
     """The newest binding of an address that ``origin`` vouches for. The address is sealed, and found by its keyed index.
 
-    ``commitment`` is that of its entry in the log of a peer; None for our own.
+    ``commitment`` is that of its entry in the log of a peer; None for our own. ``homeserver`` is the trusted one at whose word
+    the binding stands, beside a validation or without.
     """
 
     __tablename__ = "bindings"
+    __table_args__ = (
+        # Of most bindings there is none, and an index of those would be for nothing.
+        Index(
+            "ix_bindings_homeserver",
+            "homeserver",
+            "address_index",
+            sqlite_where=text("homeserver IS NOT NULL"),
+            postgresql_where=text("homeserver IS NOT NULL"),
+        ),
+    )
 
     address_index: Mapped[bytes] = mapped_column(primary_key=True)
     origin: Mapped[str] = mapped_column(primary_key=True, index=True)
@@ -28,6 +39,7 @@ class Binding(Base):
     not_before: Mapped[int]
     not_after: Mapped[int] = mapped_column(index=True)
     commitment: Mapped[bytes | None] = mapped_column(index=True)
+    homeserver: Mapped[str | None]
 
 
 class SpentUnbind(Base):
@@ -75,7 +87,7 @@ def erased(db: Connection, origin: str, commitments: Sequence[bytes]) -> list[Ro
 
 
 def put(db: Connection, bindings: Sequence[dict[str, object]]) -> None:
-    """Store bindings, each in place of the one that its origin had for the address."""
+    """Store bindings, each in place of the one that its origin had for the address: what is noted of that stays."""
     if bindings:
         statement = insert(db, Binding)
         names = ("address", "user_id", "ts", "not_before", "not_after", "commitment")
@@ -87,6 +99,19 @@ def remove(db: Connection, origin: str, address_indexes: Sequence[bytes]) -> Non
     """Delete what ``origin`` says of these addresses."""
     for some in chunks(list(address_indexes), ADDRESSES_PER_STATEMENT):
         db.execute(delete(Binding).where(Binding.origin == origin, Binding.address_index.in_(some)))
+
+
+def note_homeserver(db: Connection, origin: str, address_index: bytes, homeserver: str) -> None:
+    """Note at whose word a binding stands."""
+    statement = update(Binding).where(Binding.origin == origin, Binding.address_index == address_index)
+    db.execute(statement.values(homeserver=homeserver))
+
+
+def of_homeserver(db: Connection, homeserver: str, after: bytes, limit: int) -> list[Row[Any]]:
+    """So many bindings that stand at the word of a homeserver, in the order of their address indexes from ``after`` on."""
+    wanted = select(Binding.address_index, Binding.medium, Binding.address, Binding.user_id)
+    wanted = wanted.where(Binding.homeserver == homeserver, Binding.address_index > after)
+    return list(db.execute(wanted.order_by(Binding.address_index).limit(limit)))
 
 
 def origins(db: Connection) -> set[str]:

@@ -29,6 +29,15 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class OfHomeserver:
+    """A claim of this server's own that stands at the word of a trusted homeserver; ``key`` orders them."""
+
+    key: bytes
+    threepid: ThreePid
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retraction:
     """An origin says nothing of an address any more."""
 
@@ -114,6 +123,18 @@ class AddressRegister:
         rows = models.erased(db, origin, commitments)
         models.remove(db, origin, [row.address_index for row in rows])
         self._republish(db, {row.address_index: self.threepid(row) for row in rows})
+
+    def note_homeserver(self, db: Connection, threepid: ThreePid, homeserver: str) -> None:
+        """Note that this server's own claim of ``threepid``, which is locked, stands at the word of a trusted homeserver.
+
+        It does so for as long as the address is the same user's, also where the user proves it later.
+        """
+        models.note_homeserver(db, self.own_origin, self.index(threepid), homeserver)
+
+    def of_homeserver(self, db: Connection, homeserver: str, after: bytes, limit: int) -> list[OfHomeserver]:
+        """So many of the claims that stand at the word of ``homeserver``, in the order of their keys from ``after`` on."""
+        rows = models.of_homeserver(db, homeserver, after, limit)
+        return [OfHomeserver(row.address_index, self.threepid(row), row.user_id) for row in rows]
 
     def origins(self, database: Database) -> set[str]:
         """Every other origin that says anything."""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ from sydent_py.cli.database import services_of
 from sydent_py.cli.log_verify import verify
 from sydent_py.cli.options import takes_config
 from sydent_py.cli.terminal import printable
+from sydent_py.cli.times import moment
 from sydent_py.errors import MatrixError
 from sydent_py.identifiers import EMAIL, MSISDN, ThreePid
 from sydent_py.log.entries import Entries, Shown
@@ -126,7 +126,7 @@ def _status_in_words(found: Status, key: str, notes: list[str]) -> str:
         f"Log:        {found.checkpoint.origin}",
         f"Key:        {key}",
         f"Entries:    {found.size:,}",
-        f"Published:  {found.checkpoint.size:,}, signed {_time(found.published_at_ms)}",
+        f"Published:  {found.checkpoint.size:,}, signed {moment(found.published_at_ms)}",
         f"Root hash:  {format_base64(found.checkpoint.root)}",
         f"Waiting:    {found.pending:,}{waiting}",
     ]
@@ -159,7 +159,7 @@ def _nothing_about(subject: bytes | ThreePid, wanted: str) -> str:
 def _entry_in_words(entry: Shown) -> str:
     place = "Waits for its place" if entry.index is None else f"Entry {entry.index:,}"
     lines = [
-        f"{place}: {printable(entry.leaf.kind)}, {_time(entry.leaf.ts)}",
+        f"{place}: {printable(entry.leaf.kind)}, {moment(entry.leaf.ts)}",
         f"  Commitment:  {encode_base64(entry.leaf.commitment)}",
         f"  In the tree: {_IN_TREE[entry.is_in_tree]}",
         f"  Payload:     {_PAYLOAD[entry.fits]}",
@@ -177,10 +177,3 @@ _PAYLOAD = {
     None: "was erased",
     False: "DOES NOT FIT THE COMMITMENT",
 }
-
-
-def _time(ms: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%d %H:%M:%S}.{ms % 1000:03} UTC"
-    except (ValueError, OverflowError, OSError):  # a time that was tampered with
-        return f"{ms} ms after 1970"

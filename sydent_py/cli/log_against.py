@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sydent_py.cli.terminal import printable
+from sydent_py.cli.times import moment
 from sydent_py.clock import Clock
 from sydent_py.federation.remote import BaseUrl, Remote
 from sydent_py.log.against import Compare, NotCompared, View, view_of
@@ -77,7 +77,7 @@ class Compared:
             what = "the same tree of"
         else:
             what = "the same tree when it had" if view.checkpoint.size < size else "the same tree grown to"
-        when = f" at {_time(view.cosigned_at_s)}" if view.cosigned_at_s is not None else ""
+        when = f" at {moment(view.cosigned_at_s * 1000)}" if view.cosigned_at_s is not None else ""
         return f"{printable(view.server)} saw {what} {_entries(view.checkpoint.size)}{when}; {_trust(view)}."
 
 
@@ -107,13 +107,6 @@ class Others:
 
 def _entries(size: int) -> str:
     return "1 entry" if size == 1 else f"{size:,} entries"
-
-
-def _time(time_s: int | None) -> str:
-    try:
-        return f"{datetime.fromtimestamp(time_s or 0, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"{time_s} seconds after 1970"
 
 
 def _trust(view: View) -> str:

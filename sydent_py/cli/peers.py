@@ -1,8 +1,5 @@
 """``sydent-py peers``: the identity servers that this one trusts, and how it gets on with them."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,13 +8,13 @@ import click
 from sydent_py.cli.database import services_of
 from sydent_py.cli.options import takes_config
 from sydent_py.cli.peers_add import add
+from sydent_py.cli.peers_again import resume, resync
 from sydent_py.cli.peers_check import check
-from sydent_py.cli.peers_shown import conflicts, known_peer, quarantine
+from sydent_py.cli.peers_shown import conflicts, quarantine
 from sydent_py.cli.terminal import printable, printable_json
 from sydent_py.cli.times import moment, span
 from sydent_py.replication.status import Standing
 from sydent_py.replication.sydent_peering import Status as SydentStatus
-from sydent_py.services import Services
 from sydent_py.settings import load
 
 
@@ -30,6 +27,8 @@ peers.add_command(add)
 peers.add_command(check)
 peers.add_command(conflicts)
 peers.add_command(quarantine)
+peers.add_command(resume)
+peers.add_command(resync)
 
 
 @peers.command("list", short_help="Show every peer, and how far it is followed.")
@@ -48,47 +47,6 @@ def list_peers(config: Path | None, *, as_json: bool) -> None:
         click.echo("\n\n".join([*paragraphs, *map(_sydent_in_words, sydents)]))
     else:
         click.echo("The configuration names no peers. To make one: sydent-py peers add https://id.partner.org")
-
-
-@peers.command(short_help="Forget what a peer has said, and read its log anew.")
-@click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@takes_config
-def resync(config: Path | None, *, name: str, yes: bool) -> None:
-    """Forget everything that the peer NAME has said, and follow its log anew from its first entry.
-
-    It is also how a stopped peer is followed again, and one that has begun another log.
-    """
-    with _peer(config, name) as (built, standing):
-        if not yes:
-            _confirm(standing)
-        built.peering.resync(name)
-    click.echo(f"What {name} has said is forgotten. The background worker now reads its log from the first entry.")
-
-
-@contextmanager
-def _peer(config: Path | None, name: str) -> Iterator[tuple[Services, Standing]]:
-    with services_of(load(config)) as built:
-        known_peer(built, name)
-        [standing] = [each for each in built.peering.status.standings() if each.name == name]
-        yield built, standing
-
-
-def _confirm(standing: Standing) -> None:
-    click.echo(
-        f"Entries of {standing.name} that were taken over: {standing.entries:,}. What came of them is forgotten at once, and lookups do not "
-        "answer it until its log was read again. What others have said stays.",
-        err=True,
-    )
-    if standing.state == "stopped":
-        click.echo(
-            f"It was stopped: {printable(standing.error or '')}. The evidence is forgotten too: keep what "
-            f"'sydent-py peers check {standing.name}' shows.",
-            err=True,
-        )
-    if not sys.stdin.isatty():
-        raise click.UsageError("There is nobody to ask: confirm it with --yes.")
-    click.confirm(f"Forget what {standing.name} has said?", abort=True, err=True)
 
 
 _DIRECTIONS = {
@@ -132,6 +90,8 @@ def _sydent_in_words(sydent: SydentStatus) -> str:
     received = "never" if sydent.received_at_ms is None else moment(sydent.received_at_ms)
     lines = [f"{sydent.name}: runs Sydent", f"  Last push:    {received}"]
     lines += [] if sydent.behind is None else [f"  To be sent:   {sydent.behind:,} of our entries"]
-    lines += [f"  Put aside:    {sydent.quarantined:,} of its rows; see docs/sydent.md"] if sydent.quarantined else []
+    lines += (
+        [f"  Put aside:    {sydent.quarantined:,}: sydent-py peers quarantine {sydent.name}"] if sydent.quarantined else []
+    )
     lines += [f"  Last error:   {printable(sydent.error)}"] if sydent.error else []
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import click
 
 from sydent_py.cli.database import services_of
 from sydent_py.cli.options import takes_config
-from sydent_py.cli.peers_shown import known_peer
+from sydent_py.cli.peers_shown import known_log
 from sydent_py.cli.terminal import printable, printable_json, printable_lines
 from sydent_py.replication.check import Finding
 from sydent_py.settings import load
@@ -28,7 +28,7 @@ def check(config: Path | None, *, name: str | None, as_json: bool) -> None:
     """
     with services_of(load(config)) as built:
         if name is not None:
-            known_peer(built, name)
+            known_log(built, name)
         wanted = built.peering.peers if name is None else (name,)
         found: dict[str, list[Finding]] = {}
         for each in wanted:

@@ -1,7 +1,7 @@
 """``sydent-py peers quarantine`` and ``sydent-py peers conflicts``: what of the peers' entries is doubtful."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -12,6 +12,7 @@ from sydent_py.cli.options import takes_config
 from sydent_py.cli.terminal import printable, printable_json
 from sydent_py.cli.times import moment
 from sydent_py.replication.status import PutAside
+from sydent_py.replication.sydent_peering import PutAside as RowPutAside
 from sydent_py.services import Services
 from sydent_py.settings import load
 
@@ -20,32 +21,66 @@ LIMIT = 1000
 
 def known_peer(built: Services, name: str) -> None:
     """Raise a ``UsageError`` where the configuration has no peer of this name."""
-    known = sorted(built.peering.peers)
+    known = sorted({*built.peering.peers, *built.sydent.names})
     if name not in known:
         names = f"It names {', '.join(known)}." if known else "It names none."
         raise click.UsageError(f"The configuration names no peer {printable(name)}. {names}")
 
 
-@click.command(short_help="Show the entries of a peer that were put aside.")
+def known_log(built: Services, name: str) -> None:
+    """The same, and where the peer of this name runs Sydent: it has no log to be followed."""
+    known_peer(built, name)
+    if name not in built.peering.peers:
+        raise click.UsageError(f"{name} runs Sydent, and has no log. What is known of it: sydent-py peers list")
+
+
+@click.command(short_help="Show what of a peer was put aside.")
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="So many, the newest first.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @takes_config
 def quarantine(config: Path | None, *, name: str, limit: int, as_json: bool) -> None:
-    """Show the entries of the peer NAME that were not taken over, why, and what is in them: addresses, in clear."""
+    """Show the entries of the peer NAME that were not taken over, why, and what is in them: addresses, in clear.
+
+    Of one that runs Sydent, the rows.
+    """
     with services_of(load(config)) as built:
         known_peer(built, name)
-        count, entries = built.peering.status.quarantine(name, limit)
+        found = _entries(built, name, limit) if name in built.peering.peers else _rows(built, name, limit)
     if as_json:
-        shown = [{**asdict(entry), "payload": json.loads(entry.payload) if entry.payload else None} for entry in entries]
-        click.echo(printable_json({"peer": name, "count": count, "entries": shown}))
-        return
-    if not entries:
-        click.echo(f"Every entry of {name} that was read was taken over.")
-        return
-    click.echo("\n\n".join(map(_entry_in_words, entries)))
-    if count > len(entries):
-        click.echo(f"\n{count - len(entries):,} older ones are not shown: --limit {count}")
+        click.echo(printable_json({"peer": name, "count": found.count, found.things: found.for_scripts}))
+    elif found.in_words:
+        click.echo("\n\n".join(found.in_words))
+        if found.count > len(found.in_words):
+            click.echo(f"\n{found.count - len(found.in_words):,} older ones are not shown: --limit {found.count}")
+    else:
+        click.echo(f"No {found.things} of {name} were put aside: all that were read were taken over.")
+
+
+@dataclass(frozen=True)
+class _Quarantine:
+    """``things``, of which ``count`` were put aside, and the newest of them."""
+
+    things: str
+    count: int
+    for_scripts: list[dict[str, object]]
+    in_words: list[str]
+
+
+def _entries(built: Services, name: str, limit: int) -> _Quarantine:
+    count, entries = built.peering.status.quarantine(name, limit)
+    for_scripts = [{**asdict(entry), "payload": _parsed(entry.payload)} for entry in entries]
+    return _Quarantine("entries", count, for_scripts, list(map(_entry_in_words, entries)))
+
+
+def _rows(built: Services, name: str, limit: int) -> _Quarantine:
+    count, rows = built.sydent.quarantine(name, limit)
+    for_scripts = [{**asdict(row), "content": _parsed(row.content)} for row in rows]
+    return _Quarantine("rows", count, for_scripts, list(map(_row_in_words, rows)))
+
+
+def _parsed(sealed: str | None) -> object:
+    return json.loads(sealed) if sealed else None
 
 
 @click.command(short_help="Show addresses that servers give to different users.")
@@ -70,6 +105,11 @@ def _entry_in_words(entry: PutAside) -> str:
     what = f"{printable(entry.kind)}, {moment(entry.ts)}" if entry.kind else "no entry that this version knows"
     lines = [f"Entry {entry.index:,}: {what}", f"  Why: {printable(entry.reason)}"]
     return "\n".join([*lines, *([f"  {printable(entry.payload)}"] if entry.payload else [])])
+
+
+def _row_in_words(row: RowPutAside) -> str:
+    lines = [f"Row {row.row_id}: pushed {moment(row.received_at_ms)}", f"  Why: {printable(row.reason)}"]
+    return "\n".join([*lines, *([f"  {printable(row.content)}"] if row.content else [])])
 
 
 def _conflict_for_scripts(conflict: Conflict) -> dict[str, object]:

@@ -6,7 +6,7 @@ _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def moment(ms: int) -> str:
-    """A time in ms since the epoch, which may be a stranger's and out of range."""
+    """A time in ms since the epoch, which may be a stranger's, or tampered with, and out of range."""
     try:
         return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (ValueError, OverflowError, OSError):

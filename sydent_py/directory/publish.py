@@ -1,6 +1,6 @@
 """What lookups answer from: the newest valid binding of every address."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -29,6 +29,13 @@ class Directory:
         """Whose ``threepid`` is."""
         [[(generation, key), *_]] = self.peppers.keys(db, [threepid])
         return models.find(db, generation, [key]).get(key)
+
+    def find_all(self, db: Connection, threepids: Sequence[ThreePid]) -> dict[ThreePid, str]:
+        """Whose each of ``threepids`` is, of those that are anybody's."""
+        # The first place of each address is under the newest pepper.
+        places = [each[0] for each in self.peppers.keys(db, threepids)]
+        found = models.find(db, places[0][0], [key for _, key in places]) if places else {}
+        return {threepid: found[key] for threepid, (_, key) in zip(threepids, places, strict=True) if key in found}
 
     def publish(self, db: Connection, users: Mapping[ThreePid, str | None]) -> None:
         """From the commit on, lookups of these addresses answer these user IDs, or nothing."""

@@ -1,7 +1,7 @@
 """Which homeserver sent a request, proved by its signature."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from sydent_py.clock import Clock
 from sydent_py.errors import Forbidden
@@ -13,7 +13,7 @@ from sydent_py.federation.x_matrix import Credentials, SignedRequest
 
 @dataclass(frozen=True)
 class AuthenticateHomeserver:
-    """Believes the keys that homeservers publish.
+    """Believes the keys that homeservers publish; of those that are ``pinned``, by name, their pinned keys and no others.
 
     ``own_names`` are the names that requests to us may be addressed to; ``spend`` counts one of a budget for a client's
     network; ``slots`` are the threads that may wait for homeservers at once, those of registration.
@@ -24,6 +24,7 @@ class AuthenticateHomeserver:
     spend: Callable[[str, str], None]
     clock: Clock
     slots: Slots
+    pinned: Mapping[str, Keys] = field(default_factory=dict)
 
     def __call__(self, request: SignedRequest, network: str) -> Credentials:
         """What a homeserver has signed ``request`` with, which came from ``network``.
@@ -39,6 +40,8 @@ class AuthenticateHomeserver:
     def _keys(self, credentials: list[Credentials], network: str) -> Keys:
         """The keys of the origin, from memory wherever that can decide: only a request that makes us ask is counted."""
         origin = credentials[0].origin
+        if origin.text in self.pinned:
+            return self.pinned[origin.text]
         keys = self.server_keys.remembered(origin, [each.key_id for each in credentials])
         if keys is None:
             self.spend("server_keys_per_network", network)

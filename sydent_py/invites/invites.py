@@ -30,10 +30,17 @@ class Invites:
         Each is in the form of the Server-Server API (``PUT /3pid/onbind``). ``signed`` has exactly one signature, by the key
         that the room's event names: homeservers try no other. An invitation whose key is gone stays where it is.
         """
-        index = address_index(self.sealer, threepid)
-        invites = models.pending(db, index, str(user), self.signer.public_keys, self.clock.now_ms())
+        invites = self._waiting(db, threepid, user)
         models.accept(db, [invite.token_hash for invite in invites], str(user))
         return [self._accepted(invite, threepid, user) for invite in invites]
+
+    def waiting(self, db: Connection, threepid: ThreePid, user: UserId) -> list[dict[str, Any]]:
+        """What ``accept`` gives, and nothing is changed by it."""
+        return [self._accepted(invite, threepid, user) for invite in self._waiting(db, threepid, user)]
+
+    def _waiting(self, db: Connection, threepid: ThreePid, user: UserId) -> list[Any]:
+        index = address_index(self.sealer, threepid)
+        return models.pending(db, index, str(user), self.signer.public_keys, self.clock.now_ms())
 
     def _accepted(self, invite: Any, threepid: ThreePid, user: UserId) -> dict[str, Any]:
         token = self.sealer.unseal(invite.token, "invites.token")

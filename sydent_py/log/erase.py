@@ -11,6 +11,7 @@ from sydent_py.database import chunks
 from sydent_py.identifiers import UserId
 from sydent_py.log import models, sealed
 from sydent_py.log.append import Log
+from sydent_py.log.leaf import Kind
 from sydent_py.signing import Signer
 from sydent_py.strict_json import parse_object
 
@@ -43,14 +44,16 @@ class EraseHistory:
     signer: Signer
     notify: Callable[[Connection, Sequence[Forgotten]], None] = _nobody
 
-    def __call__(self, db: Connection, user: UserId) -> int:
+    def __call__(self, db: Connection, user: UserId, kinds: Sequence[Kind] | None = None) -> int:
         """Erase what the log holds about ``user``, in the caller's transaction: from how many entries.
+
+        ``kinds`` are the kinds of entries, where it is not all of them.
 
         Leaves and tree stay as they are. An ``erase`` entry is ``{"erased": [<commitment>, ...], "ts": <ms>}``, signed.
         """
         user_index = sealed.user_index(self.log.sealer, str(user))
-        self.notify(db, [self._forgotten(row) for row in models.of_user(db, user_index)])
-        commitments = models.blank(db, user_index)
+        self.notify(db, [self._forgotten(row) for row in models.of_user(db, user_index, kinds)])
+        commitments = models.blank(db, user_index, kinds)
         for some in chunks(commitments, COMMITMENTS_PER_ENTRY):
             erased = {"erased": [encode_base64(commitment) for commitment in some], "ts": self.log.clock.now_ms()}
             self.log.append(db, "erase", self.signer.sign(erased))

@@ -1,13 +1,12 @@
 """What the public log says of an entry: that something was vouched for, and when; not what."""
 
+import binascii
 import hashlib
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from unpaddedbase64 import decode_base64, encode_base64
-
-Kind = Literal["bind", "unbind", "erase"]
+Kind = Literal["bind", "unbind", "erase", "key", "key_revoke"]
 
 VERSION = 1
 COMMITMENT_BYTES = 32
@@ -42,14 +41,14 @@ class Leaf:
         match = _LEAF.fullmatch(encoded)
         if match is None:
             raise NotALeaf("an entry is not written as a log of this kind writes it")
-        leaf = cls(match["kind"].decode(), int(match["ts"]), decode_base64(match["commitment"].decode()))
+        leaf = cls(match["kind"].decode(), int(match["ts"]), binascii.a2b_base64(match["commitment"] + b"="))
         if leaf.ts > MAX_TS:
             raise NotALeaf("an entry is not written as a log of this kind writes it")
         return leaf
 
     def encode(self) -> bytes:
         """The bytes that are hashed into the tree."""
-        commitment = encode_base64(self.commitment)
+        commitment = binascii.b2a_base64(self.commitment, newline=False).decode().rstrip("=")
         return f'{{"commitment":"{commitment}","kind":"{self.kind}","ts":{self.ts},"v":{VERSION}}}'.encode()
 
 

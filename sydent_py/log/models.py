@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, null, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sydent_py.database import BIG_ID, Base, insert
+from sydent_py.database import BIG_ID, Base, chunks, insert
 
 ONLY_HEAD = 1
+COMMITMENTS_PER_STATEMENT = 500
 
 
 class Recorded:
@@ -170,6 +171,16 @@ def entry(db: Connection, commitment: bytes) -> Row[Any] | None:
     return db.execute(select(*Entry.__table__.columns).where(Entry.commitment == commitment)).one_or_none()
 
 
+def entries(db: Connection, commitments: Sequence[bytes]) -> list[Any]:
+    """The entries with these commitments: place, kind and time."""
+    wanted = select(Entry.entry_index, Entry.kind, Entry.ts, Entry.commitment)
+    return [
+        row
+        for some in chunks(list(commitments), COMMITMENTS_PER_STATEMENT)
+        for row in db.execute(wanted.where(Entry.commitment.in_(some)))
+    ]
+
+
 def waits(db: Connection, commitment: bytes) -> Row[Any] | None:
     """The entry with this commitment that has no place yet."""
     return db.execute(select(*PendingEntry.__table__.columns).where(PendingEntry.commitment == commitment)).one_or_none()
@@ -182,23 +193,27 @@ def about(db: Connection, address_index: bytes) -> list[Row[Any]]:
     return [*db.execute(placed), *db.execute(waiting.order_by(PendingEntry.id))]
 
 
-def of_user(db: Connection, user_index: bytes) -> list[Row[Any]]:
-    """Every entry about a user; those that wait have the ``entry_index`` None."""
+def of_user(db: Connection, user_index: bytes, kinds: Sequence[str] | None = None) -> list[Row[Any]]:
+    """Every entry about a user, of ``kinds`` where they are given; those that wait have the ``entry_index`` None."""
     found: dict[bytes, Row[Any]] = {}
     # In the order in which entries move; one that moves meanwhile is found twice, and the second time has its place.
     for table, index in ((PendingEntry, null()), (Entry, Entry.entry_index)):
         statement = select(table.kind, table.commitment, table.payload, index.label("entry_index"))
-        rows = db.execute(statement.where(table.user_index == user_index))
+        rows = db.execute(statement.where(*_about_user(table, user_index, kinds)))
         found |= {row.commitment: row for row in rows}
     return list(found.values())
 
 
-def blank(db: Connection, user_index: bytes) -> list[bytes]:
-    """Erase what the entries about a user hold: their commitments."""
+def blank(db: Connection, user_index: bytes, kinds: Sequence[str] | None = None) -> list[bytes]:
+    """Erase what the entries about a user hold, of ``kinds`` where they are given: their commitments."""
     commitments: list[bytes | None] = []
     nothing = {"nonce": None, "payload": None, "address_index": None, "user_index": None}
     # In the order in which entries move, so that none slips through between the two.
     for table in (PendingEntry, Entry):
-        statement = update(table).where(table.user_index == user_index).values(**nothing)
+        statement = update(table).where(*_about_user(table, user_index, kinds)).values(**nothing)
         commitments += db.execute(statement.returning(table.commitment)).scalars()
     return [commitment for commitment in commitments if commitment is not None]
+
+
+def _about_user(table: Any, user_index: bytes, kinds: Sequence[str] | None) -> list[Any]:
+    return [table.user_index == user_index, *([] if kinds is None else [table.kind.in_(kinds)])]

@@ -1,6 +1,6 @@
 """The log as everybody may read it: checkpoint, tiles, entries, proofs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -75,19 +75,32 @@ class PublishedLog:
 
     def proof(self, commitment: bytes) -> Proof:
         """That the entry with this commitment is in the log (c2sp.org/tlog-proof), with its leaf as ``extra``; ``NotFound``."""
+        proof = self.proofs([commitment]).get(commitment)
+        if proof is not None:
+            return proof
         with self.database.autocommit() as db:
-            head, entry = models.head(db), models.entry(db, commitment)
-            if entry is None or entry.entry_index >= head.published_size:
-                waits = entry is not None or models.waits(db, commitment) is not None
-                raise NotFound(
-                    "This entry has no place in the log yet. Please try again in a second."
-                    if waits
-                    else "The log has no entry with this commitment."
+            waits = models.entry(db, commitment) is not None or models.waits(db, commitment) is not None
+        raise NotFound(
+            "This entry has no place in the log yet. Please try again in a second."
+            if waits
+            else "The log has no entry with this commitment."
+        )
+
+    def proofs(self, commitments: Sequence[bytes]) -> dict[bytes, Proof]:
+        """``proof`` of each of these entries that has its place in the log, all at one checkpoint."""
+        with self.database.autocommit() as db:
+            head = models.head(db)
+            note, hashes, size = _cosigned(db, head), tiles.hashes_from(_reader(db)), head.published_size
+            entries = [entry for entry in models.entries(db, commitments) if entry.entry_index < size]
+            return {
+                entry.commitment: Proof(
+                    entry.entry_index,
+                    tuple(merkle.inclusion_proof(entry.entry_index, size, hashes)),
+                    note,
+                    Leaf(entry.kind, entry.ts, entry.commitment).encode(),
                 )
-            path = merkle.inclusion_proof(entry.entry_index, head.published_size, tiles.hashes_from(_reader(db)))
-            note = _cosigned(db, head)
-        leaf = Leaf(entry.kind, entry.ts, entry.commitment)
-        return Proof(entry.entry_index, tuple(path), note, leaf.encode())
+                for entry in entries
+            }
 
     def status(self) -> Status:
         """How far the log is."""

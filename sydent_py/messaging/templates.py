@@ -66,6 +66,22 @@ _EXAMPLES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
             "origin": "id.example.net",
         },
     ),
+    "keys_reset": (
+        {
+            "server_name": "id.example.org",
+            "user_id": "@alice:example.org",
+            "address": "alice@example.org",
+            "counts_from": "2026-01-04 12:00 UTC",
+        },
+    ),
+    "keys_differ": (
+        {
+            "server_name": "id.example.org",
+            "user_id": "@alice:example.org",
+            "address": "alice@example.org",
+            "origins": "id.example.org, id.example.net",
+        },
+    ),
     "remove_binding": (
         {
             "server_name": "id.example.org",

@@ -12,7 +12,7 @@ from sydent_py.identifiers import UserId
 from sydent_py.outbox import models
 from sydent_py.sealing import Sealer
 
-Kind = Literal["onbind", "invite_mail", "removal_mail", "displaced_mail"]
+Kind = Literal["onbind", "invite_mail", "removal_mail", "displaced_mail", "keys_mail", "keys_text"]
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sydent_py.bindings.conflicts import Conflicts
-from sydent_py.bindings.register import AddressRegister
 from sydent_py.clock import Clock
 from sydent_py.database import Database
 from sydent_py.federation.remote import BaseUrl, Remote
+from sydent_py.keys.notices import KeyNotices
 from sydent_py.log.cosignatures import Cosignatures
 from sydent_py.log.payloads import Payloads
 from sydent_py.log.published import PublishedLog
@@ -21,8 +21,10 @@ from sydent_py.replication.follow import Follow
 from sydent_py.replication.nudge import Nudge
 from sydent_py.replication.peering import Peering
 from sydent_py.replication.peers import Peer
+from sydent_py.replication.registers import Registers
 from sydent_py.replication.status import Status
 from sydent_py.replication.submit import Submit
+from sydent_py.replication.take_over import TakeOver
 from sydent_py.replication.witness import Witness
 from sydent_py.sealing import Sealer
 from sydent_py.settings import ConfigurationError, Settings
@@ -40,10 +42,11 @@ class Builder:
     signer: Signer
     sealer: Sealer
     clock: Clock
-    register: AddressRegister
+    registers: Registers
     log_key: LogKey
     published_log: PublishedLog
     outbox: Outbox
+    key_notices: KeyNotices
     way_to: Callable[[Peer], Transport]
 
     def peering(self) -> Peering:
@@ -57,7 +60,7 @@ class Builder:
             peers=configured,
             authenticate=AuthenticatePeer(self.database, configured, self.settings.own_names, self.clock),
             payloads=Payloads(self.database, self.sealer),
-            register=self.register,
+            registers=self.registers,
             clock=self.clock,
             follow={
                 name: self._follow(peer, clients[name], witness) for name, peer in configured.items() if peer.is_followed
@@ -77,7 +80,7 @@ class Builder:
         return Status(
             database=self.database,
             peers=configured,
-            all_conflicts=Conflicts(self.database, self.register),
+            all_conflicts=Conflicts(self.database, self.registers.addresses),
             cosignatures=Cosignatures(self.database),
             sealer=self.sealer,
             clock=self.clock,
@@ -97,10 +100,8 @@ class Builder:
             peer=peer,
             source=client,
             database=self.database,
-            register=self.register,
-            sealer=self.sealer,
+            take_over=TakeOver(peer, self.registers, self.sealer, Announce(self.outbox, self.sealer), self.key_notices),
             clock=self.clock,
-            announce=Announce(self.outbox, self.sealer),
             witness=witness,
             poll_ms=self.settings.replication.poll_seconds * 1000,
         )

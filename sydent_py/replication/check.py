@@ -168,6 +168,8 @@ class Check:
             advice = f"If its operator has begun another log: sydent-py peers resync {self.peer.name}"
             return [Finding("following", "wrong", found, advice)]
         findings = [_following(standing, "" if state is None else _text(state.evidence or b""))]
+        if standing.state != "stopped" and state is not None and state.evidence:
+            findings.append(_on_record(standing, _text(state.evidence)))
         if standing.quarantined:
             found = f"Entries that were put aside: {standing.quarantined:,}. The others were taken over."
             findings.append(
@@ -181,7 +183,8 @@ def _following(standing: Standing, evidence: str) -> Finding:
     if standing.state == "stopped":
         advice = (
             "What it said until then is still answered. Ask its operator, and show them this; docs/replication.md says what may have "
-            f"happened. To begin anew: sydent-py peers resync {standing.name}"
+            f"happened. If it has mended itself, to go on from there: sydent-py peers resume {standing.name}. "
+            f"To begin anew: sydent-py peers resync {standing.name}"
         )
         found = f"It is followed no more: {standing.error}. Entries taken over until then: {standing.entries:,}."
         return Finding(subject, "wrong", found, advice, (evidence,) if evidence else ())
@@ -197,6 +200,12 @@ def _following(standing: Standing, evidence: str) -> Finding:
         found = f"Nobody has looked at it for {lag_s:,} s."
         return Finding(subject, "warning", found, "The background worker does: is it running?")
     return Finding(subject, "ok", f"Entries taken over: {standing.entries:,}; last looked at {lag_s:,} s ago.")
+
+
+def _on_record(standing: Standing, evidence: str) -> Finding:
+    found = "Its log has contradicted itself before; an operator has had it followed on. This was kept:"
+    advice = f"Nothing, if that was judged. Beginning anew forgets it: sydent-py peers resync {standing.name}"
+    return Finding("evidence", "warning", found, advice, (evidence,))
 
 
 def _text(encoded: bytes) -> str:

@@ -12,6 +12,8 @@ from sydent_py.bindings.register import Claim, Retraction
 from sydent_py.clock import DAY_MS
 from sydent_py.errors import MatrixError
 from sydent_py.identifiers import EMAIL, ThreePid, UserId
+from sydent_py.keys.register import Stated
+from sydent_py.keys.statement import RESET, REVOKE, Malformed, Statement
 from sydent_py.log.leaf import COMMITMENT_BYTES, MAX_TS, Leaf
 from sydent_py.peer_settings import Scope
 from sydent_py.replication.peers import Peer
@@ -21,6 +23,8 @@ AHEAD_MS = 5 * 60_000
 # What is further ahead than that, but not by more than this, is waited for: who puts it aside loses it for good.
 NEAR_MS = DAY_MS
 MAX_ERASED = 1000
+# How long an entry may wait for its place in a log whose sequencer is down.
+BACK_MS = DAY_MS
 
 
 class Unacceptable(ValueError):
@@ -43,21 +47,44 @@ class Erasure:
     """These entries of the log have no payload any more, and what came of them goes too."""
 
     commitments: tuple[bytes, ...]
+    ts: int
 
 
-Said = Claim | Retraction | Erasure
+Said = Claim | Retraction | Erasure | Stated
 
 
-def read(peer: Peer, leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> Said:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An entry with what it commits to: ``encoded`` is the canonical JSON of ``payload``."""
+
+    index: int
+    leaf: Leaf
+    nonce: bytes
+    payload: Mapping[str, Any]
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Now, and when the log was known to have none of the entries that are read, in ms since the epoch; None where it never was."""
+
+    now_ms: int
+    whole_at_ms: int | None
+
+
+def read(peer: Peer, opened: Opened, moment: Moment) -> Said:
     """What the entry says; ``Unacceptable``, ``NotYet``.
 
     What takes back is heard whenever and of whomever it is: it wins against nobody.
     """
+    leaf, payload, now_ms = opened.leaf, opened.payload, moment.now_ms
     if leaf.kind not in peer.scope.kinds:
         raise Unacceptable(f"the peer may not send entries of the kind {leaf.kind}")
     _check_signature(peer, payload)
     if leaf.kind == "erase":
-        return Erasure(_commitments(payload))
+        return Erasure(_commitments(payload), min(leaf.ts, now_ms))
+    if leaf.kind in ("key", "key_revoke"):
+        return _stated(peer, opened, moment)
     threepid, user = _threepid(payload), user_in(payload)
     if leaf.kind == "unbind":
         return Retraction(threepid)
@@ -66,14 +93,36 @@ def read(peer: Peer, leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> Sai
     return claim
 
 
-def _times(leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> dict[str, int]:
-    """When a claim was made, begins and ends; a claim from the future would win against all others until then."""
-    times = {name: time_in(payload, name) for name in ("ts", "not_before", "not_after")}
-    ahead_ms = max(leaf.ts, times["ts"], times["not_before"]) - now_ms
+def _stated(peer: Peer, opened: Opened, moment: Moment) -> Stated:
+    """The statement of keys; whether it continues its chain is for the register to say."""
+    leaf, payload = opened.leaf, opened.payload
+    try:
+        statement = Statement.parse(payload.get("statement"))
+    except Malformed as error:
+        raise Unacceptable(f"it holds no statement of keys: {error}") from error
+    user = user_in(payload)
+    if str(user) != statement.user_id or (statement.op == REVOKE) is not (leaf.kind == "key_revoke"):
+        raise Unacceptable("what it says of itself is not what its statement says")
+    if peer.scope.homeservers and user.server.text not in peer.scope.homeservers:
+        raise Unacceptable("the peer may not speak for users of that homeserver")
+    _check_ahead(leaf.ts - moment.now_ms)
+    # A reset waits for those who can object: a log cannot say that it has waited before anybody could see it.
+    if statement.op == RESET and moment.whole_at_ms is not None and leaf.ts < moment.whole_at_ms - BACK_MS:
+        raise Unacceptable("it is a reset that is dated back")
+    return Stated(statement, leaf.ts, leaf.commitment, opened.nonce, opened.encoded, opened.index)
+
+
+def _check_ahead(ahead_ms: int) -> None:
     if ahead_ms > NEAR_MS:
         raise Unacceptable("it is from the future")
     if ahead_ms > AHEAD_MS:
         raise NotYet
+
+
+def _times(leaf: Leaf, payload: Mapping[str, Any], now_ms: int) -> dict[str, int]:
+    """When a claim was made, begins and ends; a claim from the future would win against all others until then."""
+    times = {name: time_in(payload, name) for name in ("ts", "not_before", "not_after")}
+    _check_ahead(max(leaf.ts, times["ts"], times["not_before"]) - now_ms)
     return times
 
 

@@ -1,14 +1,11 @@
 """Following a peer's log: its entries are verified, taken over and counted off in one transaction."""
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
-from sydent_py.bindings.register import AddressRegister, Displaced
 from sydent_py.clock import Clock, is_recent
 from sydent_py.database import Database
 from sydent_py.federation.transport import Reason, RequestFailed
@@ -16,11 +13,12 @@ from sydent_py.log.audit import Contradiction
 from sydent_py.replication import models
 from sydent_py.replication.anew import UNFINISHED, begin_anew
 from sydent_py.replication.cosign import CosignFollowed, Fork
-from sydent_py.replication.entries import Erasure, Said
-from sydent_py.replication.pages import BadEntry, Page, read_page
+from sydent_py.replication.entries import Moment
+from sydent_py.replication.pages import Page, read_page
 from sydent_py.replication.peers import Peer
+from sydent_py.replication.prove import ProveStatements
+from sydent_py.replication.take_over import TakeOver
 from sydent_py.replication.witness import Cosignable, Witness
-from sydent_py.sealing import Sealer
 from sydent_py.tlog import merkle, tiles
 from sydent_py.tlog.checkpoint import Checkpoint, Unsigned, open_checkpoint
 from sydent_py.tlog.growing import GrowingTree
@@ -35,8 +33,6 @@ RETRY_MS = 5_000
 SHRUNK_FOR_MS = 10 * 60_000
 # What contradicts itself may have been spoiled on its way. A peer that does so as often as this, one time after the other, is stopped.
 CONTRADICTIONS = 3
-# Whoever has more entries that cannot be taken over is no use as a peer.
-MAX_QUARANTINED = 10_000
 
 OTHER_KEY = "the configuration names another log_key: sydent-py peers resync begins anew with it"
 
@@ -61,16 +57,14 @@ class Follow:
     """Follows the log of one peer.
 
     What a peer can do wrong stops its own log alone, with the evidence kept; an entry that it may not write is put aside, and
-    the rest goes on. ``announce`` is told which bindings of this server's own were displaced, in the transaction that does it.
+    the rest goes on.
     """
 
     peer: Peer
     source: PeerLog
     database: Database
-    register: AddressRegister
-    sealer: Sealer
+    take_over: TakeOver
     clock: Clock
-    announce: Callable[[Connection, Displaced], None]
     witness: Witness
     poll_ms: int
 
@@ -82,12 +76,17 @@ class Follow:
         try:
             while self._advance(state := self._state()):
                 pass
+            self._prove()
         except RequestFailed as failure:
             self._note_failure(str(failure))
         except Fork as found:
             self._stop(found)
         except Contradiction as found:
             self._doubt(state, found)
+        except OperationalError as error:
+            # Such as a full disk. Where not even that can be noted, the worker logs it.
+            reason = str(error.orig).partition("\n")[0]
+            self._note_failure(f"this server's database did not take it over: {reason}")
 
     def _state(self) -> Any:
         """How far the log is followed; None where the configuration names another log than the one that was."""
@@ -104,7 +103,7 @@ class Follow:
             return None
         if state.scope != self.peer.scope_text and (not state.is_stopped or state.error == UNFINISHED):
             log.info("replication.begun_anew", peer=self.peer.name, reason="its scope has changed")
-            begin_anew(self.database, self.register, self.peer.name)
+            begin_anew(self.database, self.take_over.registers, self.peer, evidence=state.evidence)
             return None
         return state
 
@@ -129,14 +128,24 @@ class Follow:
             return False
         target = self._open(encoded)
         page = read_page(
-            self.source, self.peer, state.size, min(target.size, state.size + PAGE_ENTRIES), self.clock.now_ms()
+            self.source,
+            self.peer,
+            state.size,
+            min(target.size, state.size + PAGE_ENTRIES),
+            Moment(self.clock.now_ms(), state.whole_at_ms),
         )
         root = tree.root()
         tree.append(page.leaves)
         self._verify(tree, target, encoded, state.checkpoint)
         is_whole = tree.size == target.size
         cosignable = self._cosigning.cosignable(target, encoded, {state.size: root}) if is_whole else None
-        return self._take_over(page, tree, state.size, encoded, cosignable)
+        return self._take_over(page, tree, state.size, encoded, cosignable, is_whole=is_whole)
+
+    def _prove(self) -> None:
+        """Have the statements of keys that were taken over proved, once all that is known of the log was."""
+        state = self._state()
+        if state is not None and not state.is_stopped and state.checkpoint is not None and not self._is_behind(state):
+            ProveStatements(self.database, self.witness, self.peer, self._hashes)(state.checkpoint)
 
     def _newer(self, state: Any) -> bytes | None:
         """The peer's checkpoint, if it is ahead of what was taken over."""
@@ -155,7 +164,8 @@ class Follow:
         if checkpoint.size == size and checkpoint.root != root:
             raise Fork(f"the log was forked: it has two trees of {size} entries", evidence, encoded)
         if checkpoint.size == before.size:
-            self._note_asked(state, now_ms, shrunk_since_ms=None, contradictions=0, error=None, failed_at_ms=None)
+            sound = {"shrunk_since_ms": None, "contradictions": 0, "error": None, "failed_at_ms": None}
+            self._note_asked(state, now_ms, whole_at_ms=now_ms, **sound)
             return None
         return encoded
 
@@ -194,7 +204,14 @@ class Follow:
         return tile
 
     def _take_over(
-        self, page: Page, tree: GrowingTree, old_size: int, checkpoint: bytes, cosignable: Cosignable | None
+        self,
+        page: Page,
+        tree: GrowingTree,
+        old_size: int,
+        checkpoint: bytes,
+        cosignable: Cosignable | None,
+        *,
+        is_whole: bool,
     ) -> bool:
         with self.database.begin() as db:
             if cosignable is not None and self.witness.cosign(db, cosignable) is None:
@@ -211,47 +228,17 @@ class Follow:
                 contradictions=0,
                 error=None,
                 failed_at_ms=None,
+                **({"whole_at_ms": self.clock.now_ms()} if is_whole else {}),
             )
             if not moved:
                 return False
-            self._lock(db, page.said)
-            self._quarantine(db, page.bad)
-            for is_erasure, said in groupby(page.said, key=lambda each: isinstance(each, Erasure)):
-                self._apply(db, said, is_erasure=is_erasure)
-        if page.bad:
-            first = page.bad[0]
+            bad = self.take_over(db, page)
+        if bad:
+            first = bad[0]
             log.warning(
-                "replication.quarantined", peer=self.peer.name, count=len(page.bad), entry=first.index, reason=first.reason
+                "replication.quarantined", peer=self.peer.name, count=len(bad), entry=first.index, reason=first.reason
             )
         return True
-
-    def _lock(self, db: Connection, said: Sequence[Said]) -> None:
-        """Lock all addresses of a page at once, in the order that everybody keeps to."""
-        erased = [commitment for each in said if isinstance(each, Erasure) for commitment in each.commitments]
-        threepids = {each.threepid for each in said if not isinstance(each, Erasure)}
-        self.register.lock(db, *threepids, *self.register.erased(db, self.peer.name, erased))
-
-    def _quarantine(self, db: Connection, bad: Sequence[BadEntry]) -> None:
-        if bad and models.count_quarantined(db, self.peer.name) + len(bad) > MAX_QUARANTINED:
-            raise Contradiction(
-                f"more than {MAX_QUARANTINED} of its entries cannot be taken over: sydent-py peers quarantine"
-            )
-        models.quarantine(db, [self._quarantined(each) for each in bad])
-
-    def _apply(self, db: Connection, said: Iterable[Said], *, is_erasure: bool) -> None:
-        if is_erasure:
-            commitments = [commitment for each in said if isinstance(each, Erasure) for commitment in each.commitments]
-            models.release(db, self.peer.name, commitments)
-            self.register.erase(db, self.peer.name, commitments)
-            return
-        changes = [each for each in said if not isinstance(each, Erasure)]
-        for displaced in self.register.apply(db, self.peer.name, changes):
-            self.announce(db, displaced)
-
-    def _quarantined(self, bad: BadEntry) -> dict[str, object]:
-        payload = None if bad.payload is None else self.sealer.seal(bad.payload.decode(), "quarantine.payload")
-        values = {"commitment": bad.commitment, "kind": bad.kind, "ts": bad.ts, "reason": bad.reason, "payload": payload}
-        return {"peer": self.peer.name, "entry_index": bad.index, **values}
 
     def _note_asked(self, state: Any, now_ms: int, **values: object) -> None:
         """Note that the log has not grown, whatever was said of it until it was asked for."""
@@ -263,22 +250,19 @@ class Follow:
         with self.database.autocommit() as db:
             models.note(db, self.peer.name, **values)
 
-    def _note_failure(self, error: str) -> None:
+    def _note_failure(self, error: str, *, shrunk_since_ms: int | None = None, **values: object) -> None:
         log.warning("replication.failed", peer=self.peer.name, error=error)
-        self._note(error=error, failed_at_ms=self.clock.now_ms(), shrunk_since_ms=None)
+        self._note(error=error, failed_at_ms=self.clock.now_ms(), shrunk_since_ms=shrunk_since_ms, **values)
 
     def _doubt(self, state: Any, found: Contradiction) -> None:
         """Ask again, a few times: what nobody has signed may have been spoiled on its way."""
         if state.contradictions + 1 >= CONTRADICTIONS:
             self._stop(found)
         else:
-            self._note(contradictions=state.contradictions + 1)
-            self._note_failure(str(found))
+            values = {"contradictions": state.contradictions + 1, "shrunk_since_ms": state.shrunk_since_ms}
+            self._note_failure(str(found), **values)
 
     def _stop(self, found: Contradiction) -> None:
         log.error("replication.stopped", peer=self.peer.name, reason=str(found), advice="see: sydent-py peers check")
         with self.database.begin() as db:
-            evidence = b"\n".join(found.evidence)
-            models.note(
-                db, self.peer.name, is_stopped=True, error=str(found), failed_at_ms=self.clock.now_ms(), evidence=evidence
-            )
+            models.stop(db, self.peer.name, error=str(found), evidence=found.evidence, now_ms=self.clock.now_ms())

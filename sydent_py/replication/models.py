@@ -15,7 +15,9 @@ class PeerState(Base):
     """A peer's log as far as it was verified and taken over: ``size`` entries, under the right ``edge`` of their tree.
 
     ``checkpoint`` is the newest one that was verified, a signed note, and may be ahead of ``size``. ``error`` is what went wrong last, until it goes right.
-    A peer that ``is_stopped`` is followed no more until an operator says so; ``evidence`` says why, to others too.
+    At ``whole_at_ms`` the log had no more entries than were taken over.
+    A peer that ``is_stopped`` is followed no more until an operator says so; ``evidence`` says why, to others too, and stays on record
+    when it is followed on.
     """
 
     __tablename__ = "peers"
@@ -30,6 +32,7 @@ class PeerState(Base):
     shrunk_since_ms: Mapped[int | None]
     contradictions: Mapped[int]
     nudged_size: Mapped[int]
+    whole_at_ms: Mapped[int | None]
     error: Mapped[str | None]
     failed_at_ms: Mapped[int | None]
     is_stopped: Mapped[bool]
@@ -79,6 +82,29 @@ def states(db: Connection) -> dict[str, Row[Any]]:
 def note(db: Connection, name: str, **values: object) -> None:
     """Change what is noted of a peer, unless it was stopped meanwhile."""
     db.execute(update(PeerState).where(PeerState.name == name, PeerState.is_stopped.is_(False)).values(**values))
+
+
+def stop(db: Connection, name: str, *, error: str, evidence: Sequence[bytes], now_ms: int) -> None:
+    """Follow a peer no more, and keep the notes that say why beside those on record; unless it was stopped meanwhile."""
+    found = state(db, name)
+    kept = [found.evidence] if found is not None and found.evidence else []
+    kept += [each for each in evidence if each and not any(each in before for before in kept)]
+    note(db, name, is_stopped=True, error=error, failed_at_ms=now_ms, evidence=b"\n".join(kept))
+
+
+def suspend(db: Connection, name: str, error: str) -> None:
+    """Follow a peer no more for ``error``, whatever it was stopped for before."""
+    db.execute(update(PeerState).where(PeerState.name == name).values(is_stopped=True, error=error))
+
+
+def resume(db: Connection, name: str, error: str | None) -> bool:
+    """Follow a peer again from where it was stopped: whether it was, and for ``error``.
+
+    What makes it suspect stays, and it is asked at once, as if it had said that its log has grown.
+    """
+    where = PeerState.name == name, PeerState.is_stopped.is_(True), PeerState.error == error
+    again = {"is_stopped": False, "error": None, "failed_at_ms": None, "nudged_size": PeerState.size + 1}
+    return db.execute(update(PeerState).where(*where).values(**again)).rowcount == 1
 
 
 def advance(db: Connection, name: str, *, old_size: int, **values: object) -> bool:

@@ -1,7 +1,6 @@
 """A page of a peer's log, fetched and read."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +13,7 @@ from sydent_py.log.append import MAX_PAYLOAD_BYTES
 from sydent_py.log.audit import Contradiction
 from sydent_py.log.leaf import Leaf, NotALeaf
 from sydent_py.replication import entries
-from sydent_py.replication.entries import NotYet, Said, Unacceptable
+from sydent_py.replication.entries import Moment, NotYet, Opened, Said, Unacceptable
 from sydent_py.replication.peers import Peer
 from sydent_py.tlog import merkle, tiles
 from sydent_py.tlog.text import Malformed
@@ -53,12 +52,12 @@ class Page:
     bad: list[BadEntry] = field(default_factory=list)
 
 
-def read_page(source: Source, peer: Peer, start: int, end: int, now_ms: int) -> Page:
+def read_page(source: Source, peer: Peer, start: int, end: int, moment: Moment) -> Page:
     """The entries from ``start`` up to ``end``, and not that one.
 
     Raises ``RequestFailed`` where they are not all there, and ``Contradiction`` for a payload that is not the entry's.
     """
-    page, reader = Page(start), _Reader(peer, now_ms)
+    page, reader = Page(start), _Reader(peer, moment)
     while (first := start + len(page.leaves)) < end:
         last = min(end, (first // tiles.WIDTH + 1) * tiles.WIDTH)
         encoded = _entries(source, first, last)
@@ -87,7 +86,7 @@ class _Reader:
     """Reads entries of one peer."""
 
     peer: Peer
-    now_ms: int
+    moment: Moment
 
     def read(self, page: Page, entry: bytes, given: Any) -> None:
         """Add an entry to the page, with what the peer gave for its payload."""
@@ -101,15 +100,17 @@ class _Reader:
         if given is None:
             page.bad.append(_bad(index, leaf, "the peer has no payload for it, and has not said that it was erased"))
             return
-        payload, encoded = _open(index, leaf, given)
+        opened = _open(index, leaf, given)
         try:
-            page.said.append(entries.read(self.peer, leaf, payload, self.now_ms))
+            page.said.append(entries.read(self.peer, opened, self.moment))
         except NotYet as error:
             raise RequestFailed(
                 Reason.MALFORMED, f"entry {index} is from the future: is one of the clocks wrong?"
             ) from error
         except Unacceptable as refusal:
-            page.bad.append(_bad(index, leaf, str(refusal), encoded if len(encoded) <= MAX_PAYLOAD_BYTES else None))
+            page.bad.append(
+                _bad(index, leaf, str(refusal), opened.encoded if len(opened.encoded) <= MAX_PAYLOAD_BYTES else None)
+            )
             page.said += [Retraction(refusal.retracts)] if refusal.retracts else []
 
 
@@ -117,8 +118,8 @@ def _bad(index: int, leaf: Leaf, reason: str, payload: bytes | None = None) -> B
     return BadEntry(index, leaf.commitment, leaf.kind, leaf.ts, reason, payload)
 
 
-def _open(index: int, leaf: Leaf, given: Any) -> tuple[Mapping[str, Any], bytes]:
-    """The payload that the entry commits to, and its bytes; ``Contradiction`` where the peer gave anything else."""
+def _open(index: int, leaf: Leaf, given: Any) -> Opened:
+    """The entry with what it commits to; ``Contradiction`` where the peer gave anything else."""
     try:
         nonce, payload = decode_base64(given["nonce"]), given["payload"]
         encoded = encode_canonical_json(payload)
@@ -126,4 +127,4 @@ def _open(index: int, leaf: Leaf, given: Any) -> tuple[Mapping[str, Any], bytes]
         raise Contradiction(f"what it gave for entry {index} is no nonce and payload") from error
     if not isinstance(payload, dict) or hashlib.sha256(nonce + encoded).digest() != leaf.commitment:
         raise Contradiction(f"what it gave for entry {index} is not what the entry commits to")
-    return payload, encoded
+    return Opened(index, leaf, nonce, payload, encoded)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sydent_py.bindings.register import AddressRegister
 from sydent_py.clock import Clock
 from sydent_py.database import Database
 from sydent_py.errors import Forbidden
@@ -15,6 +14,8 @@ from sydent_py.replication.check import Check
 from sydent_py.replication.follow import Follow
 from sydent_py.replication.nudge import Nudge
 from sydent_py.replication.peers import Peer
+from sydent_py.replication.registers import Registers
+from sydent_py.replication.resume import resume
 from sydent_py.replication.status import Status
 from sydent_py.replication.submit import Submit
 from sydent_py.replication.witness import Witness
@@ -28,7 +29,7 @@ class Peering:
     peers: Mapping[str, Peer]
     authenticate: AuthenticatePeer
     payloads: Payloads
-    register: AddressRegister
+    registers: Registers
     clock: Clock
     follow: Mapping[str, Follow]
     nudge: Mapping[str, Nudge]
@@ -59,7 +60,12 @@ class Peering:
                 self.witness.doubt(db, peer)
             # Something to be stopped, so that no worker begins before all is forgotten.
             models.begin(db, name, log_key=str(peer.log_key), scope=peer.scope_text)
-        begin_anew(self.database, self.register, name)
+        begin_anew(self.database, self.registers, peer)
+
+    def resume(self, name: str) -> None:
+        """Follow a stopped peer on from the first entry that was not taken over; ``NotResumed``."""
+        with self.database.begin() as db:
+            resume(db, self.peers[name])
 
     def forget_expired(self) -> None:
         """Forget the signed requests that would not be believed any more, and how far servers were followed that are no peers.
@@ -72,3 +78,5 @@ class Peering:
             for name, state in models.states(db).items():
                 if name not in self.follow and not state.is_stopped:
                     models.forget(db, name)
+        for origin in self.registers.keys.origins(self.database) - {*self.follow}:
+            self.registers.keys.forget_origin(self.database, origin)

@@ -29,6 +29,16 @@ class Status:
     received_at_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class PutAside:
+    """A row that was not taken over, and why. ``content`` is its JSON; None where it was too long, or could not be kept."""
+
+    row_id: int
+    received_at_ms: int
+    reason: str
+    content: str | None
+
+
 @dataclass(frozen=True)
 class Sydent:
     """The Sydent peers of the configuration: what they push, to ``listener`` where there is one, and what is pushed to them."""
@@ -45,9 +55,14 @@ class Sydent:
         """Take what peers push meanwhile."""
         return nullcontext() if self.listener is None else self.listener.listening()
 
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        return sorted({*self.receive.peers, *self.push})
+
     def status(self) -> list[Status]:
         """How far every peer is."""
-        size, names = self.published_log.size(), sorted({*self.receive.peers, *self.push})
+        size, names = self.published_log.size(), self.names
         with self.database.autocommit() as db:
             rows = {name: (models.state(db, name), models.count_quarantined(db, name)) for name in names}
         return [
@@ -60,6 +75,12 @@ class Sydent:
             )
             for name, (state, quarantined) in rows.items()
         ]
+
+    def quarantine(self, name: str, limit: int) -> tuple[int, list[PutAside]]:
+        """How many rows of a peer were put aside, and the newest of them."""
+        with self.database.autocommit() as db:
+            count, rows = models.count_quarantined(db, name), models.quarantined(db, name, limit)
+        return count, [PutAside(row.row_id, row.received_at_ms, row.reason, self._unsealed(row.content)) for row in rows]
 
     def resync(self, name: str) -> None:
         """Forget all that a peer has pushed: what it pushes from now on is taken over whatever its row ids are."""
@@ -79,3 +100,6 @@ class Sydent:
         """Forget removals that a peer could not be told of for too long."""
         with self.database.begin() as db:
             self.keep_tombstones.forget_expired(db)
+
+    def _unsealed(self, content: bytes | None) -> str | None:
+        return None if content is None else self.receive.sealer.unseal(content, "sydent_quarantine.content")

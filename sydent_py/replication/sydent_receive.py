@@ -103,7 +103,7 @@ class ReceivePush:
 
     def _take_over(self, db: Connection, name: str, push: _Push) -> None:
         # The same push may come twice at once: Sydent does not wait for ever.
-        lock(db, self.sealer.index("sydent.peer", name))
+        lock(db, [self.sealer.index("sydent.peer", name)])
         push.forget(models.known_ids(db, name, [each.row_id for each in push.good] + [each.row.id for each in push.bad]))
         said = push.said()
         indexes = {change.threepid: self.register.index(change.threepid) for _, change in said}
@@ -113,6 +113,7 @@ class ReceivePush:
         models.quarantine(db, [self._quarantined(name, each) for each in push.bad])
         models.begin(db, name)
         models.note(db, name, received_at_ms=self.clock.now_ms())
+        self.register.lock(db, *(change.threepid for change in changes))
         for displaced in self.register.apply(db, name, changes):
             self.announce(db, displaced)
 

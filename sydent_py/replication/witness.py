@@ -164,11 +164,10 @@ class Witness:
         assert found.before is not None
         reason = f"the log was forked: it has two trees of {found.checkpoint.size} entries"
         log.error("witness.forked", log=found.checkpoint.origin, reason=reason, advice="see: sydent-py peers check")
-        evidence = found.before.checkpoint + b"\n" + str(found.note).encode()
+        evidence = (found.before.checkpoint, str(found.note).encode())
         with self.database.begin() as db:
             witness_models.dispute(db, found.checkpoint.origin)
-            values = {"error": reason, "failed_at_ms": self.clock.now_ms(), "evidence": evidence}
-            models.note(db, found.peer.name, is_stopped=True, **values)
+            models.stop(db, found.peer.name, error=reason, evidence=evidence, now_ms=self.clock.now_ms())
 
 
 def may_cosign(note: Note) -> bool:

@@ -77,7 +77,7 @@ def test_erasing_an_account_leaves_nothing_of_it(api: Driver) -> None:
     api.start(token, "open@example.org")
     api.invited(token, "friend@example.org")
     bystander, _ = api.bound("bob@example.org", "@bob:hs.test")
-    assert erase(api, token) == {"bindings": 1, "sessions": 2, "invites": 2, "access_tokens": 2, "log_entries": 2}
+    assert erase(api, token) == {"bindings": 1, "sessions": 2, "invites": 2, "access_tokens": 2, "keys": 0, "log_entries": 2}
     for revoked in (token, other_token):
         assert refusal(api.get("/account", revoked)) == (401, "M_UNAUTHORIZED")
     assert api.lookup(bystander, "alice@example.org", "bob@example.org") == {"bob@example.org": "@bob:hs.test"}

@@ -1,14 +1,19 @@
 """What is bound at a real Sydent is found here, and what is bound here there."""
 
+import re
 import signal
 import sqlite3
+import subprocess
+from pathlib import Path
 
+from tests.integration.conftest import COMMAND
 from tests.sydent.conftest import Pair
 from tests.synapse.identity import Account, medium_and_address
 from tests.synapse.waiting import eventually
 
 # Sydent pushes every ten seconds.
 WITHIN_S = 25
+DOC = Path(__file__).parents[2] / "docs" / "sydent.md"
 OWN = "/_matrix/identity/unstable/sydent_py"
 
 
@@ -110,6 +115,21 @@ def test_an_account_that_is_erased_while_sydent_is_down_is_gone_there_afterwards
     kept = "SELECT count(*) FROM sydent_tombstones"
     eventually(lambda: database.execute(kept).fetchone() == (0,), "nothing is kept of it")
     database.close()
+
+
+def test_after_both_have_begun_anew_everything_is_pushed_again(pair: Pair) -> None:
+    reader = pair.account("anew")
+    with pair.sydent.down():
+        pair.sydent.insert("again@sydent.example", "@again:hs.test")
+    is_found_here(reader, "again@sydent.example", "@again:hs.test")
+    with pair.sydent.down():
+        resync = [COMMAND, "--config", pair.ours.process.config, "peers", "resync", pair.sydent.name, "--yes"]
+        subprocess.run(resync, cwd=pair.ours.process.directory, check=True, capture_output=True, timeout=60)
+        assert reader.lookup("again@sydent.example") is None
+        [update] = re.findall(r"UPDATE peers .*;", DOC.read_text())
+        with pair.sydent.database() as db:
+            assert db.execute(update.replace("id.example.org", pair.ours.name)).rowcount == 1
+    is_found_here(reader, "again@sydent.example", "@again:hs.test")
 
 
 def test_a_worker_that_is_killed_is_followed_by_one_that_listens(pair: Pair) -> None:

@@ -14,11 +14,16 @@ from sydent_py.bindings.register import AddressRegister
 from sydent_py.clock import SystemClock
 from sydent_py.directory.peppers import Peppers
 from sydent_py.directory.publish import Directory
+from sydent_py.keys.notices import KeyNotices
+from sydent_py.keys.register import KeyRegister
 from sydent_py.log.audit import reading_order
 from sydent_py.log.payloads import MAX_PAYLOADS, Payloads
+from sydent_py.outbox.outbox import Outbox
 from sydent_py.peer_settings import Scope
 from sydent_py.replication.follow import Follow
 from sydent_py.replication.peers import Peer
+from sydent_py.replication.registers import Registers
+from sydent_py.replication.take_over import TakeOver
 from sydent_py.replication.witness import Witness
 from sydent_py.strict_json import parse_object
 from sydent_py.tlog.cosignature import WitnessKey
@@ -73,6 +78,8 @@ def _fetch(peer: Server, entries: int) -> tuple[Fetched, list[dict[str, Any]]]:
 def _follower(server: Server, peer: Server, source: Fetched) -> Follow:
     clock, sealer = SystemClock(), installation.read_sealer(settings.load(server.config))
     directory = Directory(Peppers(server.database, sealer, clock))
+    addresses, outbox = AddressRegister(directory, sealer, clock, "follower.test"), Outbox(sealer, clock)
+    registers = Registers(addresses, KeyRegister(sealer, clock, "follower.test"))
     known = Peer(
         name=peer.signer.server_name,
         base_url="https://peer.test",
@@ -88,10 +95,8 @@ def _follower(server: Server, peer: Server, source: Fetched) -> Follow:
         peer=known,
         source=source,
         database=server.database,
-        register=AddressRegister(directory, sealer, clock, "follower.test"),
-        sealer=sealer,
+        take_over=TakeOver(known, registers, sealer, lambda _db, _displaced: None, KeyNotices(addresses, outbox, sealer)),
         clock=clock,
-        announce=lambda _db, _displaced: None,
         witness=Witness(server.database, WitnessKey("follower.test/witness", bytes(32)), {}, clock),
         poll_ms=1000,
     )

@@ -175,31 +175,50 @@ def hostile(name: str) -> Iterator[tuple[Hostile, str]]:
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def trio(
-    tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority, postgresql: PostgreSql
-) -> Iterator[Trio]:
-    """Two servers on SQLite, one on PostgreSQL. The first one has two hostile peers beside the others."""
-    parent = tmp_path_factory.mktemp("trio")
-    ca_file = str(authority.write_root(parent / "ca.pem"))
-    with ExitStack() as stack:
-        homeserver = stack.enter_context(FakeHomeserver(authority))
-        smtp = stack.enter_context(SmtpServer())
+@dataclass
+class Surroundings:
+    """The homeserver of all users, their mail, and a directory for the servers."""
+
+    parent: Path
+    homeserver: FakeHomeserver
+    smtp: SmtpServer
+    ca_file: str
+
+    def node(self, name: str, url: str = "", **options: Any) -> Node:
+        """A server that is not running yet, on SQLite unless another ``url`` is given; ``options`` are those of the server."""
         sections = {
-            "email": {"from": "noreply@id.test", "smtp_host": smtp.host, "smtp_port": smtp.port, "smtp_security": "none"},
-            "federation": {"ca_file": ca_file, "allow_networks": ["127.0.0.0/8", "::1/128"]},
+            "email": {
+                "from": "noreply@id.test",
+                "smtp_host": self.smtp.host,
+                "smtp_port": self.smtp.port,
+                "smtp_security": "none",
+            },
+            "federation": {"ca_file": self.ca_file, "allow_networks": ["127.0.0.0/8", "::1/128"]},
             "limits": {"enabled": False},
             "replication": {"poll_seconds": 5},
         }
-        nodes: Trio = {}
-        on_postgresql = postgresql.create()
-        for name in ("a.test", "b.test", "c.test"):
-            directory = parent / name
-            write_keys(directory / "data", name)
-            url = postgresql.url(on_postgresql) if name == "c.test" else f"sqlite:///{directory / 'sydent.db'}"
-            own = {"name": name, "workers": 1}
-            server = IdentityServer(directory, {**sections, "server": own, "database": {"url": url}})
-            nodes[name] = Node(name, server, homeserver, smtp, url)
+        directory = self.parent / name
+        write_keys(directory / "data", name)
+        url = url or f"sqlite:///{directory / 'sydent.db'}"
+        own = {"name": name, "workers": 1}
+        server = IdentityServer(directory, {**sections, "server": own, "database": {"url": url}}, **options)
+        return Node(name, server, self.homeserver, self.smtp, url)
+
+
+@pytest.fixture(scope="module")
+def surroundings(tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority) -> Iterator[Surroundings]:
+    parent = tmp_path_factory.mktemp("peers")
+    with FakeHomeserver(authority) as homeserver, SmtpServer() as smtp:
+        yield Surroundings(parent, homeserver, smtp, str(authority.write_root(parent / "ca.pem")))
+
+
+@pytest.fixture(scope="module")
+def trio(surroundings: Surroundings, postgresql: PostgreSql) -> Iterator[Trio]:
+    """Two servers on SQLite, one on PostgreSQL. The first one has two hostile peers beside the others."""
+    on_postgresql = postgresql.create()
+    with ExitStack() as stack:
+        urls = {"a.test": "", "b.test": "", "c.test": postgresql.url(on_postgresql)}
+        nodes: Trio = {name: surroundings.node(name, url) for name, url in urls.items()}
         strangers = [stack.enter_context(hostile(name)) for name in ("endless.test", "drip.test")]
         for node in nodes.values():
             peers = [(other.name, other.server.base_url) for other in nodes.values() if other is not node]

@@ -14,7 +14,7 @@ from sydent_py.identifiers import ThreePid
 from sydent_py.log.audit import Contradiction
 from sydent_py.peer_settings import Peer as PeerSettings
 from sydent_py.replication import peers
-from sydent_py.replication.entries import AHEAD_MS, MAX_ERASED, NEAR_MS, Erasure
+from sydent_py.replication.entries import AHEAD_MS, MAX_ERASED, NEAR_MS, Erasure, Moment
 from sydent_py.replication.pages import Page, read_page
 from sydent_py.replication.peers import Peer
 from tests.fakes.clock import FakeClock
@@ -36,7 +36,7 @@ def source() -> LyingPeer:
 
 
 def read(source: LyingPeer, peer: Peer | None = None) -> Page:
-    return read_page(source, peer or configured(), 0, len(source.entries), NOW_MS)
+    return read_page(source, peer or configured(), 0, len(source.entries), Moment(NOW_MS, None))
 
 
 def reasons(page: Page) -> list[str]:
@@ -53,7 +53,11 @@ def test_an_entry_says_what_its_payload_says(source: LyingPeer) -> None:
     threepid = ThreePid("email", ADDRESS)
     until_ms = source.claim(ADDRESS, ALICE)["not_after"]
     assert page.bad == []
-    assert page.said == [Claim(threepid, ALICE, NOW_MS, NOW_MS, until_ms, bound), Retraction(threepid), Erasure((bound,))]
+    assert page.said == [
+        Claim(threepid, ALICE, NOW_MS, NOW_MS, until_ms, bound),
+        Retraction(threepid),
+        Erasure((bound,), NOW_MS),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def test_what_is_from_the_near_future_is_waited_for(source: LyingPeer, future: s
     with pytest.raises(RequestFailed, match="entry 0 is from the future"):
         read(source)
     source.bind("bob@example.org", ALICE)
-    page = read_page(source, configured(), 0, 2, NOW_MS + 1)
+    page = read_page(source, configured(), 0, 2, Moment(NOW_MS + 1, None))
     assert (len(page.said), page.bad) == (2, [])
 
 

@@ -1,5 +1,6 @@
 """Several servers in one process that are each other's peers."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,21 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from nacl.signing import SigningKey
 from sqlalchemy import create_engine, text
 from unpaddedbase64 import encode_base64
 
 from sydent_py import installation, services, wiring
 from sydent_py.app import create_app
+from sydent_py.cli import cli
+from sydent_py.replication.follow import CONTRADICTIONS
 from sydent_py.settings import Settings
+from sydent_py.tlog.note import Note
 from sydent_py.tlog.note import SigningKey as LogKey
 from tests.conftest import SEALING_KEY, PostgreSql, make_settings
 from tests.driver import Driver
 from tests.fakes.clock import FakeClock
 from tests.fakes.handset import Handset
 from tests.fakes.homeservers import FakeHomeservers
+from tests.fakes.lying_peer import LyingPeer
 from tests.fakes.mailbox import Mailbox
 from tests.fakes.peers import Network
+
+# The name of a peer that does what a test says, and a user of the server itself.
+EVIL = "evil.test"
+LOCAL = "@local:hs.test"
 
 
 def seed(name: str, purpose: str) -> bytes:
@@ -110,6 +120,7 @@ class Federation:
 
 
 Federate = Callable[..., Federation]
+Run = Callable[..., Result]
 
 
 def copied(template: Path, path: Path) -> str:
@@ -193,3 +204,99 @@ def federating(parent: Path, database_of: Callable[[str], str]) -> Iterator[Fede
     finally:
         for server in servers.values():
             server.driver.services.close()
+
+
+@dataclass
+class Hostile:
+    """A server whose one peer lies."""
+
+    federation: Federation
+    evil: LyingPeer
+
+    @property
+    def server(self) -> Server:
+        return self.federation["a"]
+
+    def look(self, after_s: float = 31) -> Any:
+        """Let the server look at the peer's log: what it notes."""
+        self.federation.clock.advance(after_s)
+        self.server.driver.services.peering.follow[EVIL]()
+        return self.server.state(EVIL)
+
+    def stopped(self, looks: int = CONTRADICTIONS) -> str:
+        """Let it look so often, and be stopped for good: why."""
+        for _ in range(looks - 1):
+            state = self.look()
+            assert not state.is_stopped
+            assert state.error
+            self.works_for_others()
+        state = self.look()
+        assert state.is_stopped
+        asked = len(self.evil.asked)
+        self.evil.lies.clear()
+        self.look()
+        self.server.driver.services.peering.nudged(self.server.driver.services.peering.peers[EVIL], 10**6)
+        self.look()
+        assert len(self.evil.asked) == asked
+        self.works_for_others()
+        return str(state.error)
+
+    def works_for_others(self) -> None:
+        """Local service goes on."""
+        self.server.bind("local@example.org", LOCAL)
+        assert self.server.lookup("local@example.org") == {"local@example.org": LOCAL}
+
+    def evidence(self) -> list[Note]:
+        """The signed notes that show what the peer did."""
+        kept = bytes(self.server.state(EVIL).evidence).decode()
+        notes = [f"{EVIL}/log\n{each}".encode() for each in kept.split(f"{EVIL}/log\n") if each]
+        return [Note.parse(each.rstrip(b"\n") + b"\n") for each in notes]
+
+    def bindings(self) -> set[tuple[str, str]]:
+        """Which users the peer's claims name, and when they were made."""
+        with self.server.driver.services.database.begin() as db:
+            rows = db.execute(text("SELECT user_id, commitment FROM bindings WHERE origin = :origin"), {"origin": EVIL})
+            return {(row.user_id, bytes(row.commitment).hex()) for row in rows}
+
+
+@pytest.fixture
+def hostile(federate: Federate) -> Hostile:
+    federation = federate("a")
+    evil = LyingPeer(EVIL, seed(EVIL, "signing"), log_key(EVIL), federation.clock)
+    federation.network.apps[EVIL] = evil.app
+    federation.launch("a.test", peers=[peer_section(EVIL)])
+    return Hostile(federation, evil)
+
+
+def write_config(path: Path, server: Server, url: str) -> None:
+    """The configuration of a server of this process, for a command."""
+    settings = server.settings
+    lines = [
+        "[server]",
+        f"name = {json.dumps(server.name)}",
+        f"data_dir = {json.dumps(str(settings.server.data_dir))}",
+        "[database]",
+        f"url = {json.dumps(url)}",
+    ]
+    for peer in settings.peers:
+        lines += ["[[peers]]", *(f"{key} = {json.dumps(getattr(peer, key))}" for key in SHOWN)]
+    for sydent in settings.sydent_peers:
+        lines += ["[[sydent_peers]]", f"name = {json.dumps(sydent.name)}", f"verify_key = {json.dumps(sydent.verify_key)}"]
+    path.write_text("\n".join(lines))
+
+
+SHOWN = ("name", "base_url", "verify_key", "log_key", "direction")
+
+
+@pytest.fixture
+def run(database_of: Callable[[str], str], tmp_path: Path) -> Run:
+    """Runs a command for a server."""
+
+    def invoke(server: Server, *arguments: str, **options: Any) -> Result:
+        config = tmp_path / f"{server.name}.toml"
+        write_config(config, server, database_of(server.name))
+        result = CliRunner().invoke(cli, ["--config", str(config), "peers", *arguments], **options)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return invoke

@@ -1,52 +1,12 @@
 """``sydent-py peers`` where nobody has to be asked: list, quarantine, conflicts, resync."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from sqlalchemy import text
 
-from sydent_py.cli import cli
-from tests.usecases.replication.conftest import Federate, Federation, Server, peer_section
-
-Run = Callable[..., Result]
-
-
-def write_config(path: Path, server: Server, url: str) -> None:
-    """The configuration of a server of this process, for a command."""
-    settings = server.settings
-    lines = [
-        "[server]",
-        f"name = {json.dumps(server.name)}",
-        f"data_dir = {json.dumps(str(settings.server.data_dir))}",
-        "[database]",
-        f"url = {json.dumps(url)}",
-    ]
-    for peer in settings.peers:
-        lines += ["[[peers]]", *(f"{key} = {json.dumps(getattr(peer, key))}" for key in SHOWN)]
-    for sydent in settings.sydent_peers:
-        lines += ["[[sydent_peers]]", f"name = {json.dumps(sydent.name)}", f"verify_key = {json.dumps(sydent.verify_key)}"]
-    path.write_text("\n".join(lines))
-
-
-SHOWN = ("name", "base_url", "verify_key", "log_key", "direction")
-
-
-@pytest.fixture
-def run(database_of: Callable[[str], str], tmp_path: Path) -> Run:
-    """Runs a command for a server."""
-
-    def invoke(server: Server, *arguments: str, **options: Any) -> Result:
-        config = tmp_path / f"{server.name}.toml"
-        write_config(config, server, database_of(server.name))
-        result = CliRunner().invoke(cli, ["--config", str(config), "peers", *arguments], **options)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return invoke
+from tests.fakes.sydent import FakeSydent, body_of
+from tests.usecases.replication.conftest import Federate, Federation, Run, Server, peer_section
 
 
 @pytest.fixture
@@ -109,7 +69,7 @@ def test_without_peers_it_says_how_to_make_one(federate: Federate, run: Run) -> 
     assert run(federation["a"], "conflicts").stdout == "No address is given to different users.\n"
 
 
-@pytest.mark.parametrize("command", ["resync", "quarantine", "check"])
+@pytest.mark.parametrize("command", ["resync", "resume", "quarantine", "check"])
 def test_an_unknown_name_is_answered_with_the_known_ones(federation: Federation, run: Run, command: str) -> None:
     result = run(federation["b"], command, "d\x1b.test")
     assert result.exit_code == 2
@@ -117,7 +77,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(federation: Federation,
 
 
 def test_what_was_put_aside_is_shown_and_escaped(federation: Federation, run: Run) -> None:
-    assert "was taken over" in run(federation["b"], "quarantine", "a.test").stdout
+    assert "No entries of a.test were put aside" in run(federation["b"], "quarantine", "a.test").stdout
     put_aside(federation["b"])
     assert "  Put aside:    1: sydent-py peers quarantine a.test" in run(federation["b"], "list").stdout
     said = run(federation["b"], "quarantine", "a.test").stdout
@@ -157,11 +117,80 @@ def test_a_confirmed_resync_begins_anew(federation: Federation, run: Run) -> Non
     assert federation["b"].state("a.test").size == 1
 
 
-def test_servers_that_run_sydent_are_listed_too(federation: Federation, run: Run) -> None:
-    key = "ed25519:0 S4dalC/oec981KVfYE+x+qjy0Y3oEjiHZZ174LSRrMM"
-    server = federation.launch("b.test", sydent_peers=[{"name": "sydent.test", "verify_key": key}])
-    shown = run(server, "list").output
-    assert "sydent.test: runs Sydent" in shown
-    assert "Last push:    never" in shown
-    [listed] = json.loads(run(server, "list", "--json").output)["sydent_peers"]
-    assert listed == {"name": "sydent.test", "behind": None, "error": None, "quarantined": 0, "received_at_ms": None}
+@pytest.fixture
+def sydent() -> FakeSydent:
+    return FakeSydent()
+
+
+@pytest.fixture
+def beside_sydent(federation: Federation, sydent: FakeSydent) -> Server:
+    """b.test with a peer that runs Sydent, which has pushed a good row and two bad ones."""
+    peers = [peer_section("a.test")]
+    server = federation.launch("b.test", peers=peers, sydent_peers=[{"name": sydent.name, "verify_key": sydent.verify_key}])
+    rows = {
+        1: sydent.row("carol@example.org", "@carol:hs.test"),
+        2: sydent.row("no \x1b[2J address", "@a:hs.test"),
+        7: "nonsense",
+    }
+    server.driver.services.sydent.receive(sydent.name, body_of(rows))
+    return server
+
+
+def test_servers_that_run_sydent_are_listed_too(beside_sydent: Server, run: Run) -> None:
+    shown = run(beside_sydent, "list").output
+    assert "sydent.test: runs Sydent\n  Last push:    20" in shown
+    assert "  Put aside:    2: sydent-py peers quarantine sydent.test" in shown
+    [listed] = json.loads(run(beside_sydent, "list", "--json").output)["sydent_peers"]
+    pushed_at_ms = beside_sydent.driver.clock.now_ms()
+    assert listed == {
+        "name": "sydent.test",
+        "behind": None,
+        "error": None,
+        "quarantined": 2,
+        "received_at_ms": pushed_at_ms,
+    }
+
+
+def test_rows_of_a_sydent_that_were_put_aside_are_shown_and_escaped(beside_sydent: Server, run: Run) -> None:
+    said = run(beside_sydent, "quarantine", "sydent.test").stdout
+    newest, older = said.split("\n\n")
+    assert newest.startswith("Row 7: pushed 20")
+    assert newest.endswith("UTC\n  Why: it is no JSON object that can be kept")
+    assert "  Why: it has no valid address\n  {" in older
+    assert '"address":"no \\u001b[2J address"' in older
+    assert "\x1b" not in said
+    limited = run(beside_sydent, "quarantine", "sydent.test", "--limit", "1").stdout
+    assert limited.endswith("\n1 older ones are not shown: --limit 2\n")
+    shown = json.loads(run(beside_sydent, "quarantine", "sydent.test", "--json").stdout)
+    assert (shown["peer"], shown["count"]) == ("sydent.test", 2)
+    assert [(row["row_id"], row["content"] and row["content"]["mxid"]) for row in shown["rows"]] == [
+        (7, None),
+        (2, "@a:hs.test"),
+    ]
+
+
+def test_a_resync_of_a_sydent_asks_and_forgets_what_it_has_pushed(
+    beside_sydent: Server, sydent: FakeSydent, run: Run
+) -> None:
+    asked = run(beside_sydent, "resync", "sydent.test")
+    assert asked.exit_code == 2
+    assert "sydent.test runs Sydent. What it has pushed is forgotten at once" in asked.stderr
+    assert "--yes" in asked.stderr
+    assert beside_sydent.lookup("carol@example.org") == {"carol@example.org": "@carol:hs.test"}
+    done = run(beside_sydent, "resync", "sydent.test", "--yes")
+    assert (done.exit_code, "What sydent.test has pushed is forgotten." in done.stdout) == (0, True)
+    assert beside_sydent.lookup("carol@example.org") == {}
+    assert "No rows of sydent.test were put aside" in run(beside_sydent, "quarantine", "sydent.test").stdout
+    beside_sydent.driver.services.sydent.receive(
+        sydent.name, body_of({1: sydent.row("carol@example.org", "@carol2:hs.test")})
+    )
+    assert beside_sydent.lookup("carol@example.org") == {"carol@example.org": "@carol2:hs.test"}
+
+
+@pytest.mark.parametrize("command", ["check", "resume"])
+def test_what_is_done_with_logs_is_not_done_with_a_sydent(beside_sydent: Server, run: Run, command: str) -> None:
+    refused = run(beside_sydent, command, "sydent.test")
+    assert refused.exit_code == 2
+    assert "sydent.test runs Sydent, and has no log." in refused.stderr
+    unknown = run(beside_sydent, command, "d.test")
+    assert "It names a.test, sydent.test." in unknown.stderr

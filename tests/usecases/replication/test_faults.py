@@ -15,79 +15,16 @@ from sydent_py.database import Database
 from sydent_py.federation.transport import Reason, RequestFailed
 from sydent_py.replication.client import OWN as PREFIX
 from sydent_py.replication.follow import CONTRADICTIONS, SHRUNK_FOR_MS
-from sydent_py.tlog.note import Note
+from sydent_py.replication.take_over import MAX_QUARANTINED
 from sydent_py.tlog.note import SigningKey as LogKey
 from tests.driver import OWN
 from tests.fakes.lying_peer import BUNDLE, LyingPeer
-from tests.usecases.replication.conftest import Federate, Federation, Server, log_key, peer_section, seed
+from tests.usecases.replication.conftest import EVIL, Federate, Hostile, Server, log_key, peer_section, seed
 
-EVIL = "evil.test"
 # For what the database has no part in.
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"])
 ALICE, BOB = "@alice:hs.test", "@bob:hs.test"
 ONE, TWO = "one@example.org", "two@example.org"
-
-
-@dataclass
-class Hostile:
-    """A server whose one peer lies."""
-
-    federation: Federation
-    evil: LyingPeer
-
-    @property
-    def server(self) -> Server:
-        return self.federation["a"]
-
-    def look(self, after_s: float = 31) -> Any:
-        """Let the server look at the peer's log: what it notes."""
-        self.federation.clock.advance(after_s)
-        self.server.driver.services.peering.follow[EVIL]()
-        return self.server.state(EVIL)
-
-    def stopped(self, looks: int = CONTRADICTIONS) -> str:
-        """Let it look so often, and be stopped for good: why."""
-        for _ in range(looks - 1):
-            state = self.look()
-            assert not state.is_stopped
-            assert state.error
-            self.works_for_others()
-        state = self.look()
-        assert state.is_stopped
-        asked = len(self.evil.asked)
-        self.evil.lies.clear()
-        self.look()
-        self.server.driver.services.peering.nudged(self.server.driver.services.peering.peers[EVIL], 10**6)
-        self.look()
-        assert len(self.evil.asked) == asked
-        self.works_for_others()
-        return str(state.error)
-
-    def works_for_others(self) -> None:
-        """Local service goes on."""
-        self.server.bind("local@example.org", BOB)
-        assert self.server.lookup("local@example.org") == {"local@example.org": BOB}
-
-    def evidence(self) -> list[Note]:
-        """The signed notes that show what the peer did."""
-        kept = bytes(self.server.state(EVIL).evidence).decode()
-        notes = [f"{EVIL}/log\n{each}".encode() for each in kept.split(f"{EVIL}/log\n") if each]
-        return [Note.parse(each.rstrip(b"\n") + b"\n") for each in notes]
-
-    def bindings(self) -> set[tuple[str, str]]:
-        """Which users the peer's claims name, and when they were made."""
-        with self.server.driver.services.database.begin() as db:
-            rows = db.execute(text("SELECT user_id, commitment FROM bindings WHERE origin = :origin"), {"origin": EVIL})
-            return {(row.user_id, bytes(row.commitment).hex()) for row in rows}
-
-
-@pytest.fixture
-def hostile(federate: Federate) -> Hostile:
-    federation = federate("a")
-    evil = LyingPeer(EVIL, seed(EVIL, "signing"), log_key(EVIL), federation.clock)
-    federation.network.apps[EVIL] = evil.app
-    federation.launch("a.test", peers=[peer_section(EVIL)])
-    return Hostile(federation, evil)
 
 
 def test_a_peer_that_keeps_its_log_as_it_should_is_followed(hostile: Hostile) -> None:
@@ -127,7 +64,7 @@ def test_a_log_that_is_shorter_for_long_stops_the_peer(hostile: Hostile) -> None
     began_ms = hostile.federation.clock.now_ms()
     while not (state := hostile.look(after_s=60)).is_stopped:
         assert state.size == 2
-    assert SHRUNK_FOR_MS < hostile.federation.clock.now_ms() - began_ms < 5 * SHRUNK_FOR_MS
+    assert SHRUNK_FOR_MS < hostile.federation.clock.now_ms() - began_ms < 1.5 * SHRUNK_FOR_MS
     assert "shrunk from 2 entries to 1" in state.error
     assert [str(note).encode() for note in hostile.evidence()] == [longer, hostile.evil.checkpoint()]
     assert hostile.server.lookup(ONE, TWO) == {ONE: ALICE, TWO: ALICE}
@@ -431,8 +368,23 @@ def test_what_is_put_aside_is_sealed(hostile: Hostile) -> None:
     assert ONE not in str({**row, "payload": bytes(row["payload"])}).lower()
     assert (
         ONE
-        in hostile.server.driver.services.peering.register.sealer.unseal(bytes(row["payload"]), "quarantine.payload").lower()
+        in hostile.server.driver.services.peering.registers.addresses.sealer.unseal(
+            bytes(row["payload"]), "quarantine.payload"
+        ).lower()
     )
+
+
+@ON_SQLITE
+def test_a_peer_of_whose_entries_too_many_cannot_be_taken_over_is_stopped(hostile: Hostile) -> None:
+    hostile.evil.bind(ONE, ALICE)
+    write_many(hostile.evil, MAX_QUARANTINED)
+    state = hostile.look()
+    assert (state.size, state.error, state.is_stopped) == (1 + MAX_QUARANTINED, None, False)
+    write_many(hostile.evil, 1)
+    assert f"more than {MAX_QUARANTINED} of its entries" in hostile.stopped()
+    assert hostile.server.state(EVIL).size == 1 + MAX_QUARANTINED
+    assert len(hostile.server.quarantine()) == MAX_QUARANTINED
+    assert hostile.server.lookup(ONE) == {ONE: ALICE}
 
 
 def test_a_payload_that_is_missing_is_put_aside_until_the_log_says_that_it_was_erased(hostile: Hostile) -> None:

@@ -135,6 +135,32 @@ def test_a_newer_claim_of_a_peer_is_announced_to_whoever_bound_the_address_here(
     assert len(federation["a"].driver.mailbox.mails) == sent
 
 
+def test_however_often_peers_displace_a_binding_its_owner_gets_no_more_than_two_mails_a_day(federate: Federate) -> None:
+    federation = federate("a", "b")
+    a, b = federation["a"], federation["b"]
+
+    def displaced(times: int, email: str = "alice@example.org") -> int:
+        """Bind an address here and then at the peer, so often: how many mails about it come of that."""
+        before = len(notices(email))
+        for _ in range(times):
+            a.bind(email, "@alice:hs.test")
+            federation.settle()
+            b.bind(email, "@mallory:hs.test")
+            federation.settle()
+            a.driver.deliver()
+        return len(notices(email)) - before
+
+    def notices(email: str) -> list[str]:
+        mails = a.driver.mailbox.mails
+        return [mail.text for mail in mails if mail.to.address == email and "@mallory" in mail.text.replace("·", ".")]
+
+    assert displaced(4) == 2
+    assert displaced(1, "bob@example.org") == 1
+    assert displaced(1) == 0
+    federation.clock.advance(86_400)
+    assert displaced(1) == 1
+
+
 def test_where_local_is_preferred_a_newer_claim_of_a_peer_displaces_nothing(federate: Federate) -> None:
     federation = federate("a", "b", replication={"prefer": "local"})
     federation["a"].bind("alice@example.org", "@alice:hs.test")

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from sydent_py.bindings.register import AddressRegister
 from sydent_py.database import Database
+from sydent_py.replication.registers import Registers
 from sydent_py.replication.status import Standing
 from tests.usecases.replication.conftest import Federate, Federation, Server, peer_section
 
@@ -189,7 +189,7 @@ def test_a_resync_loses_nothing_while_the_worker_runs(federate: Federate) -> Non
     federation.settle()
     b = federation["b"]
 
-    class Busy(AddressRegister):
+    class Busy(Registers):
         """The worker takes its turn just before anything is forgotten."""
 
         def forget_origin(self, database: Database, origin: str) -> None:
@@ -198,8 +198,7 @@ def test_a_resync_loses_nothing_while_the_worker_runs(federate: Federate) -> Non
             super().forget_origin(database, origin)
 
     peering = b.driver.services.peering
-    busy = Busy(**{field.name: getattr(peering.register, field.name) for field in dataclasses.fields(AddressRegister)})
-    dataclasses.replace(peering, register=busy).resync("a.test")
+    dataclasses.replace(peering, registers=Busy(peering.registers.addresses, peering.registers.keys)).resync("a.test")
     federation.settle()
     assert b.lookup("alice@example.org") == {"alice@example.org": "@alice:hs.test"}
     assert standing(b, "a.test").state == "following"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from sydent_py.federation.transport import Reason, RequestFailed
@@ -334,3 +335,30 @@ def test_a_certificate_that_cannot_be_used_is_said_at_the_start(
         replication = {**sections["sydent_replication"], "bind": "127.0.0.1:4434", name: path}
         with pytest.raises(ConfigurationError, match=r"sydent_replication: .* cannot be used"):
             launch(sydent_replication=replication)
+
+
+def test_how_far_each_peer_is_is_in_the_metrics(api: Driver) -> None:
+    sydent, push = pushing(api)
+    api.bound()
+    do(api, push)
+    api.services.sydent.receive("two.test", b'{"sgAssocs": {"1": "bad"}}')
+    down, failing = pushing(api, "two.test")
+    down.is_down = True
+    failing()
+    figures = {
+        (sample.name.removeprefix("sydent_py_sydent_peer_"), sample.labels["peer"]): sample.value
+        for family in text_string_to_metric_families(api.request("GET", "/metrics").text)
+        for sample in family.samples
+        if sample.name.startswith("sydent_py_sydent_peer_")
+    }
+    assert figures == {
+        ("behind_entries", "one.test"): 0,
+        ("behind_entries", "two.test"): 1,
+        ("failing", "one.test"): 0,
+        ("failing", "two.test"): 1,
+        ("last_push_timestamp_seconds", "one.test"): 0,
+        ("last_push_timestamp_seconds", "two.test"): api.clock.now_ms() / 1000,
+        ("quarantined_rows", "one.test"): 0,
+        ("quarantined_rows", "two.test"): 1,
+    }
+    assert sydent.lookup(ALICE) == "@alice:hs.test"

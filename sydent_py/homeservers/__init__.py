@@ -1,0 +1,1 @@
+"""What trusted homeservers ask for their users: binding without a validation, keeping in step, lookups."""

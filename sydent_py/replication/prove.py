@@ -1,0 +1,58 @@
+"""Fetching the proofs that statements of keys are in a peer's log, so that they can be shown to whoever asks here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sydent_py.database import Database
+from sydent_py.federation.transport import Reason, RequestFailed
+from sydent_py.keys import models as keys
+from sydent_py.log.leaf import Kind, Leaf
+from sydent_py.replication.peers import Peer
+from sydent_py.replication.witness import Witness
+from sydent_py.tlog import merkle
+from sydent_py.tlog.checkpoint import Checkpoint
+from sydent_py.tlog.note import Note, Signature
+from sydent_py.tlog.proof import Proof
+
+# So many at a time: the tiles that they share are fetched once.
+PROVE_AT_ONCE = 256
+KIND: Kind = "key"
+
+
+@dataclass(frozen=True)
+class ProveStatements:
+    """Proves statements at the newest checkpoint that was verified to its last entry. ``hashes`` gives those of its tree of a size."""
+
+    database: Database
+    witness: Witness
+    peer: Peer
+    hashes: Callable[[int], merkle.HashAt]
+
+    def __call__(self, checkpoint: bytes) -> None:
+        """Prove the statements that have no proof yet; ``RequestFailed`` where the peer's tiles are not those of its checkpoint."""
+        verified = Checkpoint.in_note(checkpoint)
+        with self.database.autocommit() as db:
+            rows = keys.unproved(db, self.peer.name, verified.size, PROVE_AT_ONCE)
+        if not rows:
+            return
+        note, hashes = self._note(checkpoint), self.hashes(verified.size)
+        proofs = [(row, self._prove(row, note, verified, hashes)) for row in rows]
+        with self.database.begin() as db:
+            for row, proof in proofs:
+                keys.prove(db, self.peer.name, row.commitment, str(proof))
+
+    def _prove(self, row: Any, note: Note, verified: Checkpoint, hashes: merkle.HashAt) -> Proof:
+        leaf = Leaf(KIND, row.ts, row.commitment).encode()
+        path = tuple(merkle.inclusion_proof(row.entry_index, verified.size, hashes))
+        if not merkle.proves_inclusion(merkle.leaf_hash(leaf), row.entry_index, verified.size, path, verified.root):
+            raise RequestFailed(Reason.MALFORMED, f"its tiles do not show its entry {row.entry_index}")
+        return Proof(row.entry_index, path, note, leaf)
+
+    def _note(self, checkpoint: bytes) -> Note:
+        """The checkpoint with the log's signature, and with this server's own where it has cosigned it."""
+        note, cosigned = Note.parse(checkpoint), self.witness.last(self.peer)
+        lines = [line for line in note.signatures if line.is_by(self.peer.log_key)]
+        if cosigned is not None and Note.parse(cosigned.checkpoint).text == note.text:
+            lines.append(Signature.parse(cosigned.cosignature))
+        return Note(note.text, tuple(lines))
