@@ -13,6 +13,9 @@ from sydent_py.replication.sydent_peering import Sydent
 from sydent_py.services import Deliveries, Services
 from sydent_py.sms.status import Status
 
+# Beyond that it matters no more how many there are.
+MAX_COUNTED = 1000
+
 
 def render(services: Services) -> bytes:
     """Every figure, in Prometheus' text format. No process keeps any of its own, so that it matters not which one answers."""
@@ -23,11 +26,24 @@ def render(services: Services) -> bytes:
         _Log(services.published_log),
         _Peers(services.peering.status),
         _SydentPeers(services.sydent),
+        _Keys(services),
         _Sms(services.sms.status),
     )
     for collector in collectors:
         registry.register(collector)
     return generate_latest(registry)
+
+
+class _Keys(Collector):
+    """Published keys."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterable[Metric]:
+        differing = self._services.keys.register.differences(self._services.database, MAX_COUNTED)
+        meaning = f"Users of whom servers say that different keys are theirs, at most {MAX_COUNTED}."
+        yield GaugeMetricFamily("sydent_py_keys_differing_users", meaning, len(differing))
 
 
 class _Build(Collector):

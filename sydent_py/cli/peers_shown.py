@@ -1,6 +1,7 @@
 """``sydent-py peers quarantine`` and ``sydent-py peers conflicts``: what of the peers' entries is doubtful."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from sydent_py.cli.database import services_of
 from sydent_py.cli.options import takes_config
 from sydent_py.cli.terminal import printable, printable_json
 from sydent_py.cli.times import moment
+from sydent_py.keys.canonical import encode_base64
+from sydent_py.keys.register import Current
 from sydent_py.replication.status import PutAside
 from sydent_py.replication.sydent_peering import PutAside as RowPutAside
 from sydent_py.services import Services
@@ -83,22 +86,27 @@ def _parsed(sealed: str | None) -> object:
     return json.loads(sealed) if sealed else None
 
 
-@click.command(short_help="Show addresses that servers give to different users.")
-@click.option("--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="So many addresses.")
+@click.command(short_help="Show addresses that servers give to different users, and users whose keys differ.")
+@click.option("--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="So many addresses, and users.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @takes_config
 def conflicts(config: Path | None, *, limit: int, as_json: bool) -> None:
-    """Show addresses, in clear, that this server and its peers give to different users, and which one lookups answer."""
+    """Show addresses, in clear, that this server and its peers give to different users, and which one lookups answer.
+
+    Then users of whom they say that different keys are theirs.
+    """
     with services_of(load(config)) as built:
         found, own = built.peering.status.conflicts(limit), built.server_name
+        keys = built.keys.register.differences(built.database, limit)
     if as_json:
-        click.echo(printable_json({"conflicts": [_conflict_for_scripts(each) for each in found]}))
-    elif found:
-        click.echo("\n\n".join(_conflict_in_words(each, own) for each in found))
-        if len(found) == limit:
-            click.echo(f"\nThere may be more: --limit {limit * 10}")
-    else:
-        click.echo("No address is given to different users.")
+        of_keys = [_keys_for_scripts(user_id, said) for user_id, said in keys.items()]
+        click.echo(printable_json({"conflicts": [_conflict_for_scripts(each) for each in found], "keys": of_keys}))
+        return
+    shown = [_conflict_in_words(each, own) for each in found]
+    shown += [_keys_in_words(user_id, said, own) for user_id, said in keys.items()]
+    click.echo("\n\n".join(shown) or "No address is given to different users, and nobody's keys differ.")
+    if limit in (len(found), len(keys)):
+        click.echo(f"\nThere may be more: --limit {limit * 10}")
 
 
 def _entry_in_words(entry: PutAside) -> str:
@@ -123,6 +131,20 @@ def _conflict_for_scripts(conflict: Conflict) -> dict[str, object]:
 
 def _conflict_in_words(conflict: Conflict, own: str) -> str:
     return "\n".join([printable(conflict.threepid.address), *(_claim_in_words(each, own) for each in conflict.claims)])
+
+
+def _keys_for_scripts(user_id: str, said: Sequence[Current]) -> dict[str, object]:
+    claims = [{"origin": each.origin, "master": encode_base64(each.row.master), "ts": each.row.ts} for each in said]
+    return {"user_id": user_id, "claims": claims}
+
+
+def _keys_in_words(user_id: str, said: Sequence[Current], own: str) -> str:
+    lines = [
+        f"  {encode_base64(each.row.master)}, says {'this server' if each.origin == own else printable(each.origin)} "
+        f"since {moment(each.row.ts)}"
+        for each in said
+    ]
+    return "\n".join([f"{printable(user_id)}, whose keys differ", *lines])
 
 
 def _claim_in_words(claim: Vouched, own: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, chunks, insert
@@ -118,12 +118,11 @@ def prove(db: Connection, origin: str, commitment: bytes, proof: str) -> None:
     db.execute(update(KeyStatement).where(*of_entry).values(proof=proof))
 
 
-def disputed(db: Connection, limit: int) -> list[str]:
-    """So many users of whom several origins hold statements."""
-    users = (
-        select(KeyStatement.user_id).group_by(KeyStatement.user_id).having(func.count(KeyStatement.origin.distinct()) > 1)
-    )
-    return list(db.execute(users.order_by(KeyStatement.user_id).limit(limit)).scalars())
+def of_several(db: Connection, after: str, limit: int) -> list[str]:
+    """So many users of whom several origins hold statements, with several keys in all, in order from ``after`` on."""
+    users = select(KeyStatement.user_id).where(KeyStatement.user_id > after).group_by(KeyStatement.user_id)
+    several = (func.count(each.distinct()) > 1 for each in (KeyStatement.origin, KeyStatement.master))
+    return list(db.execute(users.having(and_(*several)).order_by(KeyStatement.user_id).limit(limit)).scalars())
 
 
 def ended_at_ms(db: Connection, origin: str, user_index: bytes) -> int | None:

@@ -19,6 +19,7 @@ from sydent_py.sealing import Sealer
 
 # A reset, and the statement that it waits to replace.
 _END = 2
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +122,21 @@ class KeyRegister:
             currents.sort(key=lambda each: (each.origin != self.own_origin, each.origin))
         return found
 
-    def differing(self, db: Connection, user_ids: Collection[str]) -> dict[str, list[str]]:
-        """Those of these users of whom origins say different things: which origins."""
-        return {
-            user_id: [each.origin for each in of_user]
-            for user_id, of_user in self.current(db, list(user_ids)).items()
-            if len({each.row.master for each in of_user}) > 1
-        }
+    def differing(self, db: Connection, user_ids: Collection[str]) -> dict[str, list[Current]]:
+        """Those of these users of whom origins say different things: what each says."""
+        current = self.current(db, list(user_ids))
+        return {user_id: of_user for user_id, of_user in current.items() if len({each.row.master for each in of_user}) > 1}
+
+    def differences(self, database: Database, limit: int) -> dict[str, list[Current]]:
+        """So many users of whom origins say different things: what each says."""
+        found: dict[str, list[Current]] = {}
+        after: str | None = ""
+        while after is not None and len(found) < limit:
+            with database.autocommit() as db:
+                users = models.of_several(db, after, _AT_ONCE)
+                found |= self.differing(db, users)
+            after = max(users, default=None)
+        return dict(list(found.items())[:limit])
 
     def origins(self, database: Database) -> set[str]:
         """Every other origin whose log holds statements."""

@@ -75,8 +75,8 @@ class TakeOver:
             else:
                 taken.append(each)
         self._quarantine(db, bad)
-        for user_id, origins in self.registers.keys.differing(db, {each.statement.user_id for each in taken}).items():
-            self.notices.differ(db, UserId.parse(user_id), origins)
+        for user_id, said in self.registers.keys.differing(db, {each.statement.user_id for each in taken}).items():
+            self.notices.differ(db, UserId.parse(user_id), [each.origin for each in said])
         return bad
 
     def change(self, db: Connection, changes: Iterable[Said]) -> list[BadEntry]:

@@ -66,7 +66,7 @@ def test_without_peers_it_says_how_to_make_one(federate: Federate, run: Run) -> 
     for command in ("list", "check"):
         result = run(federation["a"], command)
         assert (result.exit_code, "sydent-py peers add" in result.stdout) == (0, True)
-    assert run(federation["a"], "conflicts").stdout == "No address is given to different users.\n"
+    assert run(federation["a"], "conflicts").stdout == "No address is given to different users, and nobody's keys differ.\n"
 
 
 @pytest.mark.parametrize("command", ["resync", "resume", "quarantine", "check"])

@@ -1,5 +1,6 @@
 """Published keys at peers: kept by origin, shown by origin, and never believed beyond their chain."""
 
+import json
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from sydent_py.tlog.proof import Proof
 from tests.driver import OWN, Driver
 from tests.fakes.key_owner import KeyOwner, digest, master_key, public
 from tests.key_owner import ALICE, Person, master_in, path
-from tests.usecases.replication.conftest import EVIL, Federate, Hostile, Server, log_key, peer_section, verify_key
+from tests.usecases.replication.conftest import EVIL, Federate, Hostile, Run, Server, log_key, peer_section, verify_key
 
 OLD, NEW, THIRD = master_key("old"), master_key("new"), master_key("third")
 DAY_S = 86_400
@@ -98,6 +99,24 @@ def test_origins_that_disagree_are_both_shown_and_the_user_is_told(federate: Fed
     assert (masters(federation["a"]), masters(federation["b"])) == (expected, expected)
     assert mails(federation["a"].driver) == ["Identity servers disagree about your published keys"]
     assert list(answer(federation["a"])) == ["a.test", "b.test"]
+
+
+def test_the_operator_sees_whose_keys_differ(federate: Federate, run: Run) -> None:
+    federation = federate("a", "b")
+    Person(federation["a"].driver).done("publish", OLD)
+    Person(federation["a"].driver, "@bob:hs.test").done("publish", OLD)
+    Person(federation["b"].driver, "@bob:hs.test").done("publish", OLD)
+    Person(federation["b"].driver).done("publish", THIRD)
+    federation.settle()
+    shown = run(federation["a"], "conflicts").stdout.splitlines()
+    assert shown[0] == f"{ALICE}, whose keys differ"
+    assert shown[1].startswith(f"  {public(OLD)}, says this server since ")
+    assert shown[2].startswith(f"  {public(THIRD)}, says b.test since ")
+    assert len(shown) == 3
+    [found] = json.loads(run(federation["a"], "conflicts", "--json").stdout)["keys"]
+    assert {each["origin"]: each["master"] for each in found["claims"]} == {"a.test": public(OLD), "b.test": public(THIRD)}
+    figures = federation["a"].driver.request("GET", "/metrics").text
+    assert "sydent_py_keys_differing_users 1.0" in figures
 
 
 def test_origins_that_agree_trouble_nobody(federate: Federate) -> None:
