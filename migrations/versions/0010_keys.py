@@ -10,6 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("log_cosignatures", sa.Column("checkpoint", sa.Text(), nullable=True))
     op.add_column("peers", sa.Column("whole_at_ms", sa.BigInteger(), nullable=True))
     op.create_table(
         "key_statements",
@@ -49,5 +50,7 @@ def downgrade() -> None:
     op.drop_table("key_challenges")
     op.drop_table("key_endings")
     op.drop_table("key_statements")
+    with op.batch_alter_table("log_cosignatures") as batch:
+        batch.drop_column("checkpoint")
     with op.batch_alter_table("peers") as batch:
         batch.drop_column("whole_at_ms")

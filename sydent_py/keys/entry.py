@@ -82,7 +82,7 @@ class Pins:
         log, others = VerifierKey.parse(log_key), tuple(map(witness_key, witnesses))
         if not log.name.endswith(LOG_SUFFIX):
             raise ValueError(f"the log of a server is named as the server, and {LOG_SUFFIX}: id.example.org{LOG_SUFFIX}")
-        keys = dict(map(_server_key, verify_keys))
+        keys = dict(map(server_key, verify_keys))
         origin = log.name.removesuffix(LOG_SUFFIX)
         return cls(origin, keys, log, others, len(others) if required is None else required, max_age_ms)
 
@@ -199,7 +199,8 @@ def witness_key(vkey: str) -> VerifierKey:
     return VerifierKey(f"{key.name.removesuffix(LOG_SUFFIX)}{WITNESS_SUFFIX}", COSIGNATURE, key.public_key)
 
 
-def _server_key(line: str) -> tuple[str, bytes]:
+def server_key(line: str) -> tuple[str, bytes]:
+    """The name and the key in ``ed25519:0 <base64>``, as a server signs with; ``ValueError``."""
     key_id, _, encoded = line.partition(" ")
     key = canonical.decode_base64(encoded.strip().rstrip("="), KEY_BYTES)
     if not key_id.startswith("ed25519:") or key is None:

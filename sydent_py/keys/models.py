@@ -65,16 +65,16 @@ def of_user(db: Connection, user_id: str, origin: str) -> list[Row[Any]]:
 
 def ends(db: Connection, user_ids: Sequence[str], limit: int) -> list[Any]:
     """The newest ``limit`` statements of each of these users in the log of each origin; together, oldest first."""
-    place = func.row_number().over(
-        partition_by=(KeyStatement.user_id, KeyStatement.origin), order_by=KeyStatement.seq.desc()
-    )
     found: list[Any] = []
+    chain = KeyStatement.user_id, KeyStatement.origin
     for some in chunks(list(user_ids), PER_STATEMENT):
-        newest = (
-            select(*KeyStatement.__table__.columns, place.label("place")).where(KeyStatement.user_id.in_(some)).subquery()
+        heads = (
+            select(*chain, func.max(KeyStatement.seq).label("seq")).where(KeyStatement.user_id.in_(some)).group_by(*chain)
         )
-        wanted = select(newest).where(newest.c.place <= limit)
-        found += db.execute(wanted.order_by(newest.c.user_id, newest.c.origin, newest.c.seq)).all()
+        head = heads.subquery()
+        of_chain = and_(KeyStatement.user_id == head.c.user_id, KeyStatement.origin == head.c.origin)
+        wanted = select(*KeyStatement.__table__.columns).join(head, of_chain).where(KeyStatement.seq > head.c.seq - limit)
+        found += db.execute(wanted.order_by(*chain, KeyStatement.seq)).all()
     return found
 
 

@@ -11,7 +11,7 @@ from sydent_py.clock import Clock
 from sydent_py.database import Database
 from sydent_py.errors import NotFound, Unknown
 from sydent_py.log import models
-from sydent_py.log.cosignatures import cosigned
+from sydent_py.log.cosignatures import best_cosigned, cosigned
 from sydent_py.log.leaf import Leaf
 from sydent_py.tlog import merkle, tiles
 from sydent_py.tlog.checkpoint import Checkpoint
@@ -87,20 +87,22 @@ class PublishedLog:
         )
 
     def proofs(self, commitments: Sequence[bytes]) -> dict[bytes, Proof]:
-        """``proof`` of each of these entries that has its place in the log, all at one checkpoint."""
+        """``proof`` of each of these entries that has its place in the log: at the checkpoint that the most witnesses have cosigned of
+        late, and where that is older than the entry, at the newest.
+        """
         with self.database.autocommit() as db:
-            head = models.head(db)
-            note, hashes, size = _cosigned(db, head), tiles.hashes_from(_reader(db)), head.published_size
-            entries = [entry for entry in models.entries(db, commitments) if entry.entry_index < size]
-            return {
-                entry.commitment: Proof(
-                    entry.entry_index,
-                    tuple(merkle.inclusion_proof(entry.entry_index, size, hashes)),
-                    note,
-                    Leaf(entry.kind, entry.ts, entry.commitment).encode(),
-                )
-                for entry in entries
-            }
+            newest = _cosigned(db, models.head(db))
+            notes = [note for note in (best_cosigned(db, self.clock.now_ms()), newest) if note is not None]
+            checkpoints = [(Checkpoint.parse(note.text).size, note) for note in notes]
+            hashes = {size: tiles.hashes_from(_reader(db)) for size, _ in checkpoints}
+            proofs = {}
+            for entry in models.entries(db, commitments):
+                size, note = next((each for each in checkpoints if entry.entry_index < each[0]), (0, newest))
+                if size:
+                    path = tuple(merkle.inclusion_proof(entry.entry_index, size, hashes[size]))
+                    leaf = Leaf(entry.kind, entry.ts, entry.commitment).encode()
+                    proofs[entry.commitment] = Proof(entry.entry_index, path, note, leaf)
+            return proofs
 
     def status(self) -> Status:
         """How far the log is."""

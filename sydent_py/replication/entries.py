@@ -14,6 +14,7 @@ from sydent_py.errors import MatrixError
 from sydent_py.identifiers import EMAIL, ThreePid, UserId
 from sydent_py.keys.register import Stated
 from sydent_py.keys.statement import RESET, REVOKE, Malformed, Statement
+from sydent_py.log.append import MAX_PAYLOAD_BYTES
 from sydent_py.log.leaf import COMMITMENT_BYTES, MAX_TS, Leaf
 from sydent_py.peer_settings import Scope
 from sydent_py.replication.peers import Peer
@@ -82,7 +83,7 @@ def read(peer: Peer, opened: Opened, moment: Moment) -> Said:
         raise Unacceptable(f"the peer may not send entries of the kind {leaf.kind}")
     _check_signature(peer, payload)
     if leaf.kind == "erase":
-        return Erasure(_commitments(payload), min(leaf.ts, now_ms))
+        return Erasure(_commitments(payload), _seen_ms(leaf.ts, moment))
     if leaf.kind in ("key", "key_revoke"):
         return _stated(peer, opened, moment)
     threepid, user = _threepid(payload), user_in(payload)
@@ -100,16 +101,37 @@ def _stated(peer: Peer, opened: Opened, moment: Moment) -> Stated:
         statement = Statement.parse(payload.get("statement"))
     except Malformed as error:
         raise Unacceptable(f"it holds no statement of keys: {error}") from error
+    if not _is_bare(peer, opened):
+        raise Unacceptable("it holds more than a statement, whose it is, and the signature of the peer")
     user = user_in(payload)
     if str(user) != statement.user_id or (statement.op == REVOKE) is not (leaf.kind == "key_revoke"):
         raise Unacceptable("what it says of itself is not what its statement says")
     if peer.scope.homeservers and user.server.text not in peer.scope.homeservers:
         raise Unacceptable("the peer may not speak for users of that homeserver")
     _check_ahead(leaf.ts - moment.now_ms)
-    # A reset waits for those who can object: a log cannot say that it has waited before anybody could see it.
-    if statement.op == RESET and moment.whole_at_ms is not None and leaf.ts < moment.whole_at_ms - BACK_MS:
+    if statement.op == RESET and leaf.ts < _seen_ms(leaf.ts, moment):
         raise Unacceptable("it is a reset that is dated back")
     return Stated(statement, leaf.ts, leaf.commitment, opened.nonce, opened.encoded, opened.index)
+
+
+def _is_bare(peer: Peer, opened: Opened) -> bool:
+    """Whether a payload, which is kept and shown to everybody as it is, holds nothing that need not be shown."""
+    signatures = opened.payload["signatures"]
+    return (
+        len(opened.encoded) <= MAX_PAYLOAD_BYTES
+        and set(opened.payload) == {"mxid", "statement", "signatures"}
+        and set(signatures) == {peer.name}
+        and all(isinstance(signature, str) for signature in signatures[peer.name].values())
+    )
+
+
+def _seen_ms(ts: int, moment: Moment) -> int:
+    """From when on those who can object have had the time to, in ms since the epoch.
+
+    Who replaces keys without having the old one waits: a log cannot say that it has waited before anybody could see it.
+    """
+    earliest_ms = 0 if moment.whole_at_ms is None else moment.whole_at_ms - BACK_MS
+    return max(min(ts, moment.now_ms), earliest_ms)
 
 
 def _check_ahead(ahead_ms: int) -> None:

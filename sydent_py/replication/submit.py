@@ -32,6 +32,8 @@ class Submit(EachCheckpoint):
     """Has one peer cosign our checkpoints. ``key`` is the peer's."""
 
     failure = "replication.not_cosigned"
+    # A cosignature says when it was made, and who reads a log that grows slowly wants to know that it is the newest still.
+    again_ms = 10 * 60_000
 
     peer: Cosigner
     key: VerifierKey
@@ -51,9 +53,9 @@ class Submit(EachCheckpoint):
         submission = self.published_log.submission(old_size)
         if submission is None:
             raise RequestFailed(Reason.MALFORMED, f"it has seen {old_size} entries of our log, which has fewer")
-        text = submission.checkpoint.text
+        note = submission.checkpoint
         lines = self.peer.add_checkpoint(submission)
-        if not any(self.cosignatures.keep(self.key, text, line) for line in lines):
+        if not any(self.cosignatures.keep(self.key, note, line) for line in lines):
             raise RequestFailed(Reason.MALFORMED, f"no valid cosignature of {self.key}")
-        self._known = Checkpoint.parse(text).size
+        self._known = Checkpoint.parse(note.text).size
         return self._known

@@ -350,3 +350,37 @@ def test_a_submission_while_the_follower_verifies_is_not_rolled_back(federate: F
     assert published(federation["b"])["a.test/log"].text == later.checkpoint.text
     state = federation["b"].state("a.test")
     assert (state.size, bool(state.is_stopped)) == ((4, True) if is_fork else (7, False))
+
+
+def first_proof(server: Server) -> Proof:
+    with server.driver.services.database.begin() as db:
+        commitment = bytes(db.execute(text("SELECT commitment FROM log_entries WHERE entry_index = 0")).scalar_one())
+    return server.driver.services.published_log.proof(commitment)
+
+
+def test_an_entry_is_proved_at_the_checkpoint_that_is_cosigned_while_the_log_grows(federate: Federate) -> None:
+    federation = federate("a", "b")
+    a = federation["a"]
+    grow(a, 3)
+    have_cosigned(a)
+    grow(a, 2)
+    proof = first_proof(a)
+    assert Checkpoint.parse(proof.checkpoint.text).size == 3
+    assert names(proof.checkpoint) == ["a.test/log", "b.test/witness"]
+    assert proof.proves(proof.extra or b"", A_LOG.verifier_key)
+    federation.clock.advance(3600)
+    assert Checkpoint.parse(first_proof(a).checkpoint.text).size == 5
+
+
+def test_a_log_that_does_not_grow_is_cosigned_again_and_again(federate: Federate) -> None:
+    federation = federate("a", "b")
+    a, witness = federation["a"], witness_key("b.test")
+    grow(a, 1)
+    have_cosigned(a)
+    first_s = cosigned_at(served(a), witness)
+    federation.clock.advance(599)
+    have_cosigned(a)
+    assert cosigned_at(served(a), witness) == first_s
+    federation.clock.advance(2)
+    have_cosigned(a)
+    assert cosigned_at(served(a), witness) == federation.clock.now_ms() // 1000
