@@ -25,9 +25,7 @@ from sydent_py.invites.invites import Invites
 from sydent_py.invites.opt_out import OptOuts
 from sydent_py.invites.sign import SignInvite
 from sydent_py.invites.store import StoreInvite
-from sydent_py.keys.published import PublishedKeys
-from sydent_py.keys.register import KeyRegister
-from sydent_py.keys.statements import MakeStatement
+from sydent_py.keys.build import Keys
 from sydent_py.log.published import PublishedLog
 from sydent_py.log.sequencer import Sequencer
 from sydent_py.messaging.email import Mailer
@@ -101,16 +99,6 @@ class Bindings:
     unbind: Unbind
     removals: Removals
     mine: Mine
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The keys that users publish. ``spend`` counts one of a budget."""
-
-    statements: MakeStatement
-    published: PublishedKeys
-    register: KeyRegister
-    spend: Callable[[str, str], None]
 
 
 @dataclass(frozen=True)

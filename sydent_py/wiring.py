@@ -15,7 +15,8 @@ from sydent_py.bindings.register import AddressRegister
 from sydent_py.bindings.removal import Removals, SendRemovalMail
 from sydent_py.bindings.unbind import Unbind
 from sydent_py.clock import DAY_MS, SystemClock
-from sydent_py.directory.lookup import HashDetails, Lookup, LookupBudgets
+from sydent_py.directory import lookup
+from sydent_py.directory.lookup import HashDetails
 from sydent_py.directory.peppers import Peppers
 from sydent_py.directory.publish import Directory
 from sydent_py.federation import client as federation
@@ -29,10 +30,8 @@ from sydent_py.invites.mail import SendInviteMail
 from sydent_py.invites.opt_out import OptOuts
 from sydent_py.invites.sign import SignInvite
 from sydent_py.invites.store import Blocked, StoreInvite
-from sydent_py.keys.notices import KeyNotices, SendKeysMail, SendKeysText
-from sydent_py.keys.published import PublishedKeys
-from sydent_py.keys.register import KeyRegister
-from sydent_py.keys.statements import MakeStatement
+from sydent_py.keys import build as keys
+from sydent_py.keys.notices import SendKeysMail, SendKeysText
 from sydent_py.log.append import Log
 from sydent_py.log.erase import EraseHistory
 from sydent_py.log.published import PublishedLog
@@ -55,7 +54,6 @@ from sydent_py.services import (
     Bindings,
     Deliveries,
     Invitations,
-    Keys,
     Operator,
     Outside,
     Services,
@@ -102,31 +100,29 @@ class _Builder:
         self.register = AddressRegister(
             self.directory, self.sealer, self.clock, self.signer.server_name, settings.replication.prefer
         )
-        self.key_register = KeyRegister(self.sealer, self.clock, self.signer.server_name)
         self.associations = Associations(self.register, self.log, self.signer, self.clock)
         self.published_log = PublishedLog(self.database, self.log_key.verifier_key, self.clock)
-        self.lookup = self._lookup()
+        self.lookup = lookup.build(settings, self.database, self.peppers, self.sealer, self.clock)
         self.sessions = Sessions(self.database, self.sealer, self.clock)
         self.sms = sms.build(settings, self.database, self.sealer, self.clock, self.limits)
         self.tokens = Tokens(self.database)
         self.outbox = Outbox(self.sealer, self.clock)
         self.sydent = self._sydent()
-        self.key_notices = KeyNotices(self.register, self.outbox, self.sealer)
         self.erase_history = EraseHistory(self.log, self.signer, self.sydent.keep_tombstones)
-        self.statements = MakeStatement(
+        self.keys = keys.Builder(
             database=self.database,
-            register=self.key_register,
+            addresses=self.register,
             log=self.log,
             signer=self.signer,
+            sealer=self.sealer,
             clock=self.clock,
             rate_limits=self.limits,
+            outbox=self.outbox,
             erase_history=self.erase_history,
-            notices=self.key_notices,
         )
         self.templates = Templates(settings.email.templates_dir)
         self.stored_invites = Invites(self.database, self.signer, self.sealer, self.clock)
-        invites = settings.invites
-        self.blocked = Blocked(frozenset(invites.blocked_senders), frozenset(invites.blocked_recipients))
+        self.blocked = Blocked(*map(frozenset, (settings.invites.blocked_senders, settings.invites.blocked_recipients)))
         base_url = settings.server.public_base_url
         self.opt_outs = OptOuts(self.database, self.sealer, self.clock, url=f"{base_url}/opt-out")
 
@@ -141,7 +137,7 @@ class _Builder:
             validation=self._validation(),
             sms=self.sms,
             bindings=bindings,
-            keys=self._keys(peering),
+            keys=self.keys.keys(self.published_log, self.lookup, peering.followed_logs),
             invites=self._invites(),
             homeservers=trusted.build(settings, bindings.bind, self.limits),
             deliveries=self._deliveries(bindings.removals),
@@ -220,15 +216,9 @@ class _Builder:
                 invites=self.stored_invites,
                 outbox=self.outbox,
                 erase_history=self.erase_history,
-                forget_keys=self.statements.forget,
+                forget_keys=self.keys.statements.forget,
             ),
         )
-
-    def _keys(self, peering: Peering) -> Keys:
-        followed = {name: follow.peer.log_key.name for name, follow in peering.follow.items()}
-        logs = {self.signer.server_name: self.log.origin, **followed}
-        published = PublishedKeys(self.database, self.key_register, self.published_log, self.lookup, logs)
-        return Keys(self.statements, published, self.key_register, self.limits.spend)
 
     def _invites(self) -> Invitations:
         settings = self.settings.invites
@@ -262,17 +252,15 @@ class _Builder:
             client_link=self.settings.invites.client_link,
         )
         send_onbind = NotifyHomeserver(self.database, self.associations, self.stored_invites, self.outside.homeservers)
-        send_removal = SendRemovalMail(removals, mailer, self.templates, server_name)
-        send_displaced = SendDisplacedMail(mailer, self.templates, server_name, self.limits)
-        send_keys = SendKeysMail(mailer, self.templates, server_name, self.limits)
+        limited = (mailer, self.templates, server_name, self.limits)
         text_keys = SendKeysText(self.outside.pager, server_name, self.limits, self.sms.allowed_countries)
         shared = (self.database, self.sealer, self.clock)
         return Deliveries(
             onbind=Deliver("onbind", send_onbind, GIVE_UP_ONBIND_AFTER_MS, *shared),
             invite_mail=Deliver("invite_mail", send_invite, GIVE_UP_MAIL_AFTER_MS, *shared),
-            removal_mail=Deliver("removal_mail", send_removal, GIVE_UP_MAIL_AFTER_MS, *shared),
-            displaced_mail=Deliver("displaced_mail", send_displaced, GIVE_UP_MAIL_AFTER_MS, *shared),
-            keys_mail=Deliver("keys_mail", send_keys, GIVE_UP_MAIL_AFTER_MS, *shared),
+            removal_mail=Deliver("removal_mail", SendRemovalMail(removals, *limited[:3]), GIVE_UP_MAIL_AFTER_MS, *shared),
+            displaced_mail=Deliver("displaced_mail", SendDisplacedMail(*limited), GIVE_UP_MAIL_AFTER_MS, *shared),
+            keys_mail=Deliver("keys_mail", SendKeysMail(*limited), GIVE_UP_MAIL_AFTER_MS, *shared),
             keys_text=Deliver("keys_text", text_keys, GIVE_UP_MAIL_AFTER_MS, *shared),
         )
 
@@ -283,11 +271,11 @@ class _Builder:
             signer=self.signer,
             sealer=self.sealer,
             clock=self.clock,
-            registers=Registers(self.register, self.key_register),
+            registers=Registers(self.register, self.keys.register),
             log_key=self.log_key,
             published_log=self.published_log,
             outbox=self.outbox,
-            key_notices=self.key_notices,
+            key_notices=self.keys.notices,
             way_to=self.outside.way_to,
         ).peering()
 
@@ -302,18 +290,6 @@ class _Builder:
             published_log=self.published_log,
             announce=Announce(self.outbox, self.sealer),
         ).sydent()
-
-    def _lookup(self) -> Lookup:
-        limits = self.settings.limits
-        return Lookup(
-            database=self.database,
-            peppers=self.peppers,
-            sealer=self.sealer,
-            clock=self.clock,
-            algorithms=self.settings.lookup.algorithms,
-            max_addresses=self.settings.lookup.max_addresses,
-            budgets=LookupBudgets(limits.enabled, limits.lookup_hashes_per_account, limits.lookup_hashes_per_homeserver),
-        )
 
 
 def _outside(settings: Settings, sealer: Sealer, signer: Signer) -> Outside:

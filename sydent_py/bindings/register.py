@@ -10,7 +10,7 @@ from sydent_py.bindings import models
 from sydent_py.clock import Clock
 from sydent_py.database import Database
 from sydent_py.directory.publish import Directory
-from sydent_py.identifiers import ThreePid
+from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.sealing import Sealer
 
 FORGET_AT_ONCE = 500
@@ -91,6 +91,10 @@ class AddressRegister:
     def get(self, db: Connection, threepid: ThreePid) -> Any:
         """User ID and ``ts`` of this server's own claim of ``threepid``, or None."""
         return models.get(db, self.own_origin, self.index(threepid))
+
+    def own_addresses(self, db: Connection, user: UserId) -> list[ThreePid]:
+        """The addresses that this server itself vouches are ``user``'s."""
+        return [self.threepid(row) for row in models.of_user(db, str(user)) if row.origin == self.own_origin]
 
     def newest_ts(self, db: Connection, threepid: ThreePid) -> int:
         """When the newest claim of ``threepid`` was made, of any origin; 0 where there is none."""

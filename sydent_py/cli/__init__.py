@@ -11,6 +11,7 @@ from sydent_py.cli.log import log
 from sydent_py.cli.logs import configure_logs
 from sydent_py.cli.options import config_option
 from sydent_py.cli.peers import peers
+from sydent_py.cli.published_keys import keys
 from sydent_py.cli.serve import migrate, serve
 from sydent_py.cli.sms import sms
 from sydent_py.cli.worker import work
@@ -34,6 +35,7 @@ cli.add_command(generate_key)
 cli.add_command(sms)
 cli.add_command(log)
 cli.add_command(peers)
+cli.add_command(keys)
 
 
 def main() -> None:

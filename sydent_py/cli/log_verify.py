@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 import click
 
+from sydent_py.cli.failures import failure_in_words
 from sydent_py.cli.log_against import Compared, CosignatureKey, Others, ServerUrl
 from sydent_py.cli.terminal import printable, printable_lines, progress
 from sydent_py.cli.times import moment
 from sydent_py.clock import SystemClock
-from sydent_py.federation.remote import Answered, BaseUrl, Remote
-from sydent_py.federation.transport import Reason, RequestFailed
+from sydent_py.federation.remote import BaseUrl, Remote
 from sydent_py.log.against import SplitView
 from sydent_py.log.audit import Contradiction
 from sydent_py.log.remote import RemoteLog, Unavailable, log_at
@@ -105,7 +105,9 @@ def verify(
     except Contradiction as error:
         report.contradiction(error)
     except Unavailable as error:
-        report.failure("unavailable", _failure_in_words(error.failure, f"{url}/{error.name}", remote.timeout_s))
+        report.failure(
+            "unavailable", failure_in_words(error.failure, f"{url}/{error.name}", remote.timeout_s, "a file of a log")
+        )
     except (NoLog, StateError) as error:
         report.failure("no_log" if isinstance(error, NoLog) else "state_file", str(error))
     report.success(outcome, compared)
@@ -211,17 +213,3 @@ def _success_in_words(outcome: Outcome, state: Path) -> str:
             "another way; --key pins it.",
         ]
     return "\n".join(lines)
-
-
-def _failure_in_words(failure: RequestFailed, url: str, timeout_s: float) -> str:
-    if isinstance(failure, Answered):
-        return f"{url} answered with status {failure.status}: {failure.detail}"
-    advice = {
-        Reason.TLS: f"The certificate of {url} is not trusted: {failure.detail}. For an authority of your own, use --ca-file.",
-        Reason.TIMEOUT: f"{url} did not answer within {timeout_s:g} s: {failure.detail}. Please try again later.",
-        Reason.TOO_LARGE: f"{url} sent {failure.detail}, which no file of a log has.",
-        Reason.MALFORMED: f"{url} does not speak HTTP as it should: {failure.detail}.",
-    }
-    return advice.get(
-        failure.reason, f"{url} cannot be reached: {failure.detail}. Is the URL right, and the server running?"
-    )

@@ -12,6 +12,7 @@ from sydent_py.directory.peppers import Peppers, lookup_hash
 from sydent_py.errors import InvalidParam, InvalidPepper, LimitExceeded, TooLarge
 from sydent_py.identifiers import UserId
 from sydent_py.sealing import Sealer
+from sydent_py.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,17 @@ class Lookup:
     def _subject(self, name: str) -> str:
         """How a budget is kept: it outlives an account that is erased, and must not name it."""
         return self.sealer.index("lookup_budgets.subject", name).hex()
+
+
+def build(settings: Settings, database: Database, peppers: Peppers, sealer: Sealer, clock: Clock) -> Lookup:
+    """Lookups, as the configuration has them."""
+    limits = settings.limits
+    return Lookup(
+        database=database,
+        peppers=peppers,
+        sealer=sealer,
+        clock=clock,
+        algorithms=settings.lookup.algorithms,
+        max_addresses=settings.lookup.max_addresses,
+        budgets=LookupBudgets(limits.enabled, limits.lookup_hashes_per_account, limits.lookup_hashes_per_homeserver),
+    )

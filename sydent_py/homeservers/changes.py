@@ -69,6 +69,7 @@ class ApplyChanges:
         """Make some changes in one transaction: bindings, their entries in the log, and what is the newest of each address."""
         accepted = {self._index(homeserver, change.threepid): change for change in judged if isinstance(change, Change)}
         with self.database.begin() as db:
+            self.bind.associations.lock(db, *(change.threepid for change in accepted.values()))
             before = models.newest(db, homeserver.name, list(accepted))
             newest = dict(before)
             results = [

@@ -9,7 +9,6 @@ import structlog
 from sqlalchemy import Connection
 
 from sydent_py import tokens
-from sydent_py.bindings import models as bindings
 from sydent_py.bindings.register import AddressRegister
 from sydent_py.errors import DestinationRejected, LimitExceeded, SendError
 from sydent_py.identifiers import EMAIL, ThreePid, UserId
@@ -51,10 +50,7 @@ class KeyNotices:
         self._tell(db, user, DIFFER, {"origins": ", ".join(origins)})
 
     def _tell(self, db: Connection, user: UserId, template: str, content: dict[str, Any]) -> None:
-        for binding in bindings.of_user(db, str(user)):
-            if binding.origin != self.register.own_origin:
-                continue
-            threepid = self.register.threepid(binding)
+        for threepid in self.register.own_addresses(db, user):
             kind: Kind = "keys_mail" if threepid.medium == EMAIL else "keys_text"
             told = {**content, "template": template, "address": threepid.address, "user_id": str(user)}
             self.outbox.put(db, kind, told, destination=self.sealer.pseudonym(threepid.address), user=user)

@@ -46,6 +46,7 @@ class PublishedKeys:
 
     def history(self, user_id: str) -> dict[str, Any]:
         """All that a user has stated, oldest first; ``NotFound`` as ``of``."""
+        _check_storable(user_id)
         with self.database.autocommit() as db:
             rows = {origin: models.of_user(db, user_id, origin) for origin in self.logs}
         entries = self._entries([row for of_origin in rows.values() for row in of_origin])
@@ -72,8 +73,7 @@ class PublishedKeys:
         return {address: {"mxid": mxid, "keys": keys.get(mxid)} for address, mxid in found.items()}
 
     def _answers(self, user_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        if any("\x00" in user_id for user_id in user_ids):
-            raise InvalidParam("A user ID has no U+0000.")
+        _check_storable(*user_ids)
         with self.database.autocommit() as db:
             current = {
                 user_id: [each for each in of_user if each.origin in self.logs]
@@ -108,3 +108,9 @@ class PublishedKeys:
             }
             for row in rows
         }
+
+
+def _check_storable(*user_ids: str) -> None:
+    """``InvalidParam`` for what PostgreSQL cannot look for."""
+    if any("\x00" in user_id for user_id in user_ids):
+        raise InvalidParam("A user ID has no U+0000.")

@@ -13,12 +13,14 @@ from sydent_py.clock import Clock
 from sydent_py.database import Database
 from sydent_py.keys import models
 from sydent_py.keys.chain import RESET_WAIT_MS, Broken, Chain, Link
-from sydent_py.keys.statement import REVOKE, Statement
+from sydent_py.keys.statement import RESET, REVOKE, ROTATE, Statement
 from sydent_py.log.leaf import Kind
 from sydent_py.sealing import Sealer
 
 # A reset, and the statement that it waits to replace.
 _END = 2
+# More than anybody needs: who asks for a history is sent all of it.
+MAX_STATEMENTS = 256
 _AT_ONCE = 500
 
 
@@ -79,6 +81,8 @@ class KeyRegister:
         if chain.head is None:
             self._check_ending(db, origin, stated)
         chain.add(statement, stated.ts)
+        if statement.seq > MAX_STATEMENTS and statement.op in (ROTATE, RESET):
+            raise Broken(f"a chain has at most {MAX_STATEMENTS} statements: revoke the keys, and publish them in a new one")
         if statement.op == REVOKE:
             models.remove(db, statement.user_id, origin)
             return
@@ -111,6 +115,14 @@ class KeyRegister:
         if count:
             models.end(db, origin, self.user_index(user_id), now_ms)
         return count
+
+    def unproved(self, db: Connection, origin: str, size: int, limit: int) -> list[Any]:
+        """Statements among the first ``size`` entries of a peer's log that have no proof yet: commitment, ``entry_index``, ``ts``."""
+        return models.unproved(db, origin, size, limit)
+
+    def keep_proof(self, db: Connection, origin: str, commitment: bytes, proof: str) -> None:
+        """Keep the proof that an entry is in a peer's log, to be shown with it."""
+        models.prove(db, origin, commitment, proof)
 
     def current(self, db: Connection, user_ids: Sequence[str]) -> dict[str, list[Current]]:
         """What counts for each of these users who has published keys, by origin: this server's own log first."""

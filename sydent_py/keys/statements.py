@@ -38,6 +38,9 @@ class Notices(Protocol):
     def reset(self, db: Connection, user: UserId, counts_from_ms: int) -> None:
         """A reset of their keys waits."""
 
+    def differ(self, db: Connection, user: UserId, origins: Sequence[str]) -> None:
+        """Origins say different things about a user's keys."""
+
 
 @dataclass(frozen=True)
 class Challenge:
@@ -94,6 +97,8 @@ class MakeStatement:
         with self.database.begin() as db:
             self._admit(db, account, statement)
             receipt = self._take(db, statement, "key")
+            if statement.op == PUBLISH:
+                self._tell_of_others(db, account)
             if statement.op != RESET:
                 return receipt, None
             counts_from_ms = self._counts_from_ms(db, user_id)
@@ -167,6 +172,11 @@ class MakeStatement:
         except Broken as error:
             raise InvalidParam(f"The statement does not continue the chain: {error}.") from error
         return receipt
+
+    def _tell_of_others(self, db: Connection, account: UserId) -> None:
+        """Tell a user who publishes here that another origin has said something else before, perhaps in their name."""
+        for said in self.register.differing(db, [str(account)]).values():
+            self.notices.differ(db, account, [each.origin for each in said])
 
     def _counts_from_ms(self, db: Connection, user_id: str) -> int:
         head = self.register.chain(db, self._origin, self.log.origin, user_id).head

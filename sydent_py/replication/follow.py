@@ -145,7 +145,9 @@ class Follow:
         """Have the statements of keys that were taken over proved, once all that is known of the log was."""
         state = self._state()
         if state is not None and not state.is_stopped and state.checkpoint is not None and not self._is_behind(state):
-            ProveStatements(self.database, self.witness, self.peer, self._hashes)(state.checkpoint)
+            ProveStatements(self.database, self.take_over.registers.keys, self.witness, self.peer, self._hashes)(
+                state.checkpoint
+            )
 
     def _newer(self, state: Any) -> bytes | None:
         """The peer's checkpoint, if it is ahead of what was taken over."""

@@ -67,6 +67,11 @@ class Peering:
         with self.database.begin() as db:
             resume(db, self.peers[name])
 
+    @property
+    def followed_logs(self) -> dict[str, str]:
+        """The names of the logs that are followed, by peer."""
+        return {name: follow.peer.log_key.name for name, follow in self.follow.items()}
+
     def forget_expired(self) -> None:
         """Forget the signed requests that would not be believed any more, and how far servers were followed that are no peers.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sydent_py.database import Database
 from sydent_py.federation.transport import Reason, RequestFailed
-from sydent_py.keys import models as keys
+from sydent_py.keys.register import KeyRegister
 from sydent_py.log.leaf import Kind, Leaf
 from sydent_py.replication.peers import Peer
 from sydent_py.replication.witness import Witness
@@ -25,6 +25,7 @@ class ProveStatements:
     """Proves statements at the newest checkpoint that was verified to its last entry. ``hashes`` gives those of its tree of a size."""
 
     database: Database
+    keys: KeyRegister
     witness: Witness
     peer: Peer
     hashes: Callable[[int], merkle.HashAt]
@@ -32,15 +33,16 @@ class ProveStatements:
     def __call__(self, checkpoint: bytes) -> None:
         """Prove the statements that have no proof yet; ``RequestFailed`` where the peer's tiles are not those of its checkpoint."""
         verified = Checkpoint.in_note(checkpoint)
+        while rows := self._unproved(verified.size):
+            note, hashes = self._note(checkpoint), self.hashes(verified.size)
+            proofs = [(row, self._prove(row, note, verified, hashes)) for row in rows]
+            with self.database.begin() as db:
+                for row, proof in proofs:
+                    self.keys.keep_proof(db, self.peer.name, row.commitment, str(proof))
+
+    def _unproved(self, size: int) -> list[Any]:
         with self.database.autocommit() as db:
-            rows = keys.unproved(db, self.peer.name, verified.size, PROVE_AT_ONCE)
-        if not rows:
-            return
-        note, hashes = self._note(checkpoint), self.hashes(verified.size)
-        proofs = [(row, self._prove(row, note, verified, hashes)) for row in rows]
-        with self.database.begin() as db:
-            for row, proof in proofs:
-                keys.prove(db, self.peer.name, row.commitment, str(proof))
+            return self.keys.unproved(db, self.peer.name, size, PROVE_AT_ONCE)
 
     def _prove(self, row: Any, note: Note, verified: Checkpoint, hashes: merkle.HashAt) -> Proof:
         leaf = Leaf(KIND, row.ts, row.commitment).encode()

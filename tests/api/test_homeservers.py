@@ -62,6 +62,13 @@ def test_the_status_says_who_answers_and_what_is_allowed(api: Driver, companion:
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
+@pytest.mark.parametrize("destination", ["id.test", "alias.test"])
+@pytest.mark.parametrize("member", ["destination", "destination_is"])
+def test_the_request_may_be_addressed_to_any_of_our_names(launch: Launch, member: str, destination: str) -> None:
+    companion = Companion(launch(trusted_homeservers=[TRUSTED], server={"aliases": ["alias.test"]}))
+    assert companion.ask("status", member=member, destination=destination).get_json()["server_name"] == "id.test"
+
+
 @pytest.mark.parametrize("path", ENDPOINTS)
 def test_nobody_is_trusted_who_is_not_named(launch: Launch, path: str) -> None:
     stranger = Companion(launch())

@@ -38,6 +38,7 @@ def test_text_messages_and_breakers_are_counted_in_the_database(launch: Launch) 
             name: value for name, value in figures(server).items() if "outbox" not in name[0] and "log" not in name[0]
         } == {
             ("sydent_py_build_info", sydent_py.__version__): 1,
+            ("sydent_py_keys_differing_users",): 0,
             ("sydent_py_sms_sent_total", "DE"): 1,
             ("sydent_py_sms_sent_total", "GB"): 2,
             ("sydent_py_sms_converted_total", "DE"): 1,

@@ -286,3 +286,11 @@ def test_what_a_homeserver_has_made_is_found_by_an_index(api: Driver) -> None:
     with api.services.database.begin() as db:
         [step] = db.exec_driver_sql(plan, ("hs.test", b"")).all()
     assert "SEARCH bindings USING INDEX ix_bindings_homeserver (homeserver=? AND address_index>?)" in step.detail
+
+
+def test_the_database_does_not_show_that_two_homeservers_changed_one_address(api: Driver, companion: Companion) -> None:
+    companion.unbind(ADDRESS)
+    Companion(api, "other.test").unbind(ADDRESS, "@a:other.test")
+    with api.services.database.begin() as db:
+        indexes = db.execute(text("SELECT address_index FROM homeserver_changes")).scalars().all()
+    assert len(set(indexes)) == 2
