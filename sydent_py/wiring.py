@@ -139,7 +139,7 @@ class _Builder:
             bindings=bindings,
             keys=self.keys.keys(self.published_log, self.lookup, peering.followed_logs),
             invites=self._invites(),
-            homeservers=trusted.build(settings, bindings.bind, self.limits),
+            homeservers=trusted.build(settings, bindings.bind, self.keys.register, self.limits),
             deliveries=self._deliveries(bindings.removals),
             sequencer=Sequencer(self.database, self.log_key, self.clock),
             published_log=self.published_log,

@@ -11,9 +11,11 @@ import sydent_py
 from sydent_py.api.access import calling_homeserver, calling_trusted_homeserver, homeserver, public, trusted_homeserver
 from sydent_py.api.bindings import ThreePidBody
 from sydent_py.api.web import Parameters, ShortText, attempt, item, parse, services
-from sydent_py.errors import MatrixError
+from sydent_py.errors import InvalidParam, MatrixError
 from sydent_py.homeservers.changes import Change
 from sydent_py.identifiers import ThreePid, UserId
+from sydent_py.keys.canonical import decode_base64
+from sydent_py.keys.statement import KEY_BYTES
 
 bp = Blueprint("homeservers", __name__)
 
@@ -21,6 +23,7 @@ HTTPS_PORT = 443
 KEY_LIFETIME_MS = 86_400_000
 MAX_CHANGES = 200
 MAX_LOOKUPS = 500
+MAX_KEYS = 200
 
 OWN = "/_matrix/identity/unstable/sydent_py/homeserver"
 
@@ -59,6 +62,12 @@ class AddressesBody(Parameters):
     """Addresses to look up."""
 
     addresses: list[ThreePidBody] = Field(min_length=1, max_length=MAX_LOOKUPS)
+
+
+class KeysBody(Parameters):
+    """The public master keys that the homeserver serves, in unpadded base64, by user."""
+
+    keys: dict[str, str] = Field(min_length=1, max_length=MAX_KEYS)
 
 
 class RevokeBody(Parameters):
@@ -129,6 +138,14 @@ def lookup() -> dict[str, Any]:
     return {"mappings": [{**each.model_dump(), "mxid": mxid} for each, mxid in zip(asked, found, strict=True) if mxid]}
 
 
+@bp.post(f"{OWN}/keys/compare")
+@trusted_homeserver
+def compare_keys() -> dict[str, Any]:
+    """How the master keys of the calling homeserver's users stand to those that they have published."""
+    masters = {UserId.parse(user_id): _master(key) for user_id, key in parse(KeysBody).keys.items()}
+    return {"users": services().homeservers.compare_keys(calling_trusted_homeserver(), masters)}
+
+
 @bp.post(f"{OWN}/revoke-invite")
 @homeserver
 def revoke_invite() -> dict[str, Any]:
@@ -161,6 +178,13 @@ def well_known() -> dict[str, str]:
     url = urlsplit(services().public_base_url)
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
     return {"m.server": f"{host}:{url.port or HTTPS_PORT}"}
+
+
+def _master(text: str) -> bytes:
+    key = decode_base64(text, KEY_BYTES)
+    if key is None:
+        raise InvalidParam("keys: each is an Ed25519 key of 32 bytes in unpadded base64.")
+    return key
 
 
 def _change(value: Any) -> Change:

@@ -18,7 +18,7 @@ from tests.fakes.homeserver import x_matrix
 ALICE = "@alice:hs.test"
 ADDRESS = "alice@example.org"
 TRUSTED = {"name": "hs.test", "media": ["email"], "domains": ["example.org"], "lookups": True}
-ENDPOINTS = ["status", "bindings", "digest", "bindings/list", "invites", "lookup"]
+ENDPOINTS = ["status", "bindings", "digest", "bindings/list", "invites", "lookup", "keys/compare"]
 MINUTE_MS = 60_000
 
 
@@ -46,6 +46,7 @@ def body_of(path: str) -> dict[str, Any]:
         "bindings/list": {"buckets": ["00"]},
         "invites": {**threepid, "mxid": ALICE},
         "lookup": {"addresses": [threepid]},
+        "keys/compare": {"keys": {ALICE: "A" * 43}},
     }.get(path, {})
 
 
