@@ -29,6 +29,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_key_statements_commitment"), "key_statements", ["commitment"])
     op.create_index(op.f("ix_key_statements_origin"), "key_statements", ["origin"])
+    op.create_index(
+        op.f("ix_key_statements_unproved"),
+        "key_statements",
+        ["origin", "entry_index"],
+        sqlite_where=sa.text("proof IS NULL"),
+        postgresql_where=sa.text("proof IS NULL"),
+    )
     op.create_table(
         "key_endings",
         sa.Column("origin", sa.Text(), nullable=False),

@@ -1,6 +1,6 @@
 """Everything this server holds about an account: to be seen, and to be erased."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ class Mine:
     invites: Invites
     outbox: Outbox
     erase_history: EraseHistory
-    forget_keys: Callable[[Connection, UserId], int]
+    forget_keys: Callable[[Connection, UserId, Sequence[ThreePid]], int]
 
     def show(self, account: UserId) -> dict[str, list[dict[str, Any]]]:
         """The account's ``bindings``, validation ``sessions``, and the ``invites`` that reach it at its addresses.
@@ -76,7 +76,7 @@ class Mine:
         """
         with self.database.begin() as db:
             access_tokens = self.tokens.forget(db, account)
-            threepids = self._threepids(db, account)
+            threepids, told = self._threepids(db, account), self.associations.register.own_addresses(db, account)
             # Addresses before invitations, as whoever binds takes them.
             bindings = self.associations.remove_all(db, account)
             invites = self.invites.forget(db, threepids, account)
@@ -87,7 +87,7 @@ class Mine:
                 "sessions": self.sessions.forget(db, account),
                 "invites": invites,
                 "access_tokens": access_tokens,
-                "keys": self.forget_keys(db, account),
+                "keys": self.forget_keys(db, account, told),
                 "log_entries": self.erase_history(db, account),
             }
 

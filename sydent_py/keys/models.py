@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, select, update
+from sqlalchemy import Connection, Index, Row, and_, delete, func, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sydent_py.database import Base, chunks, insert
@@ -18,6 +18,16 @@ class KeyStatement(Base):
     """
 
     __tablename__ = "key_statements"
+    __table_args__ = (
+        # Of most there is one, and they are many.
+        Index(
+            "ix_key_statements_unproved",
+            "origin",
+            "entry_index",
+            sqlite_where=text("proof IS NULL"),
+            postgresql_where=text("proof IS NULL"),
+        ),
+    )
 
     user_id: Mapped[str] = mapped_column(primary_key=True)
     origin: Mapped[str] = mapped_column(primary_key=True, index=True)

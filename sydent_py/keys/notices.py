@@ -24,6 +24,7 @@ from sydent_py.sealing import Sealer
 
 RESET = "keys_reset"
 DIFFER = "keys_differ"
+ERASED = "keys_erased"
 # A text message is to stay short, whoever it is about.
 MAX_TEXTED_USER_ID = 60
 
@@ -40,17 +41,21 @@ class KeyNotices:
 
     def reset(self, db: Connection, user: UserId, counts_from_ms: int) -> None:
         """A reset of the user's keys waits until ``counts_from_ms``."""
-        self._tell(
-            db, user, RESET, {"counts_from": f"{datetime.fromtimestamp(counts_from_ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"}
-        )
+        self._tell(db, user, self.register.own_addresses(db, user), RESET, {"counts_from": _moment(counts_from_ms)})
+
+    def erased(self, db: Connection, user: UserId, threepids: Sequence[ThreePid], counts_from_ms: int) -> None:
+        """Whoever has the user's account has erased their keys: tell it at what were their addresses. New ones may follow then."""
+        self._tell(db, user, threepids, ERASED, {"counts_from": _moment(counts_from_ms)})
 
     def differ(self, db: Connection, user: UserId, origins: Sequence[str]) -> None:
         """These origins say different things about the user's keys."""
         log.warning("keys.differ", user=self.sealer.pseudonym(str(user)), origins=list(origins))
-        self._tell(db, user, DIFFER, {"origins": ", ".join(origins)})
+        self._tell(db, user, self.register.own_addresses(db, user), DIFFER, {"origins": ", ".join(origins)})
 
-    def _tell(self, db: Connection, user: UserId, template: str, content: dict[str, Any]) -> None:
-        for threepid in self.register.own_addresses(db, user):
+    def _tell(
+        self, db: Connection, user: UserId, threepids: Sequence[ThreePid], template: str, content: dict[str, Any]
+    ) -> None:
+        for threepid in threepids:
             kind: Kind = "keys_mail" if threepid.medium == EMAIL else "keys_text"
             told = {**content, "template": template, "address": threepid.address, "user_id": str(user)}
             self.outbox.put(db, kind, told, destination=self.sealer.pseudonym(threepid.address), user=user)
@@ -105,6 +110,10 @@ class SendKeysText:
             raise Undeliverable("the provider refuses the number") from error
         except SendError as error:
             raise TryLater("the provider did not take it", unreachable=False) from error
+
+
+def _moment(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _spent(limits: RateLimits, budget: str, subject: str) -> bool:

@@ -1,7 +1,8 @@
 """Publishing keys, and what follows: every statement is an entry of this server's log."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,10 +14,10 @@ from sydent_py.accounts import presence
 from sydent_py.clock import Clock
 from sydent_py.database import Database
 from sydent_py.errors import Conflict, Forbidden, InvalidParam
-from sydent_py.identifiers import UserId
+from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.keys import models
 from sydent_py.keys.canonical import encode_base64
-from sydent_py.keys.chain import Broken, NotProved, Taken
+from sydent_py.keys.chain import RESET_WAIT_MS, Broken, NotProved, Taken
 from sydent_py.keys.register import KeyRegister, Stated
 from sydent_py.keys.statement import CANCEL, PUBLISH, RESET, REVOKE, ROTATE, Malformed, Statement
 from sydent_py.log.append import Log, Receipt
@@ -37,6 +38,9 @@ class Notices(Protocol):
 
     def reset(self, db: Connection, user: UserId, counts_from_ms: int) -> None:
         """A reset of their keys waits."""
+
+    def erased(self, db: Connection, user: UserId, threepids: Sequence[ThreePid], counts_from_ms: int) -> None:
+        """Their keys were erased."""
 
     def differ(self, db: Connection, user: UserId, origins: Sequence[str]) -> None:
         """Origins say different things about a user's keys."""
@@ -111,6 +115,9 @@ class MakeStatement:
         Raises as ``publish``.
         """
         statement = self._read(user_id, content, CANCEL)
+        with self.database.autocommit() as db, _refusals():
+            # Whoever has no account makes nobody wait for a transaction that comes to nothing.
+            self.register.chain(db, self._origin, self.log.origin, user_id).add(statement, self.clock.now_ms())
         with self.database.begin() as db:
             self.register.lock(db, user_id)
             return self._take(db, statement, "key")
@@ -124,11 +131,18 @@ class MakeStatement:
             self._take(db, statement, "key_revoke")
             self.erase_history(db, account, KEY_KINDS)
 
-    def forget(self, db: Connection, account: UserId) -> int:
-        """Forget the keys of an account that is deleted: how many statements. The caller erases its entries of the log."""
+    def forget(self, db: Connection, account: UserId, threepids: Sequence[ThreePid]) -> int:
+        """Forget the keys of an account that is deleted, and tell it at its addresses ``threepids``: how many statements.
+
+        The caller erases the account's entries of the log.
+        """
         self.register.lock(db, str(account))
         models.forget_challenges(db, self.register.user_index(str(account)))
-        return self.register.end(db, self._origin, str(account), self.clock.now_ms())
+        now_ms = self.clock.now_ms()
+        count = self.register.end(db, self._origin, str(account), now_ms)
+        if count:
+            self.notices.erased(db, account, threepids, now_ms + RESET_WAIT_MS)
+        return count
 
     @property
     def _origin(self) -> str:
@@ -163,14 +177,8 @@ class MakeStatement:
         receipt = self.log.append(db, kind, payload)
         encoded = encode_canonical_json(payload)
         stated = Stated(statement, receipt.ts, receipt.commitment, receipt.nonce, encoded)
-        try:
+        with _refusals():
             self.register.take(db, self._origin, self.log.origin, stated)
-        except NotProved as error:
-            raise Forbidden(f"The statement does not prove that the key is yours: {error}.") from error
-        except Taken as error:
-            raise Conflict(f"The statement has no place: {error}.") from error
-        except Broken as error:
-            raise InvalidParam(f"The statement does not continue the chain: {error}.") from error
         return receipt
 
     def _tell_of_others(self, db: Connection, account: UserId) -> None:
@@ -182,6 +190,19 @@ class MakeStatement:
         head = self.register.chain(db, self._origin, self.log.origin, user_id).head
         assert head is not None
         return head.counts_from_ms
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What is wrong with a statement, as it is told."""
+    try:
+        yield
+    except NotProved as error:
+        raise Forbidden(f"The statement does not prove that the key is yours: {error}.") from error
+    except Taken as error:
+        raise Conflict(f"The statement has no place: {error}.") from error
+    except Broken as error:
+        raise InvalidParam(f"The statement does not continue the chain: {error}.") from error
 
 
 def _require_own(account: UserId, user_id: str) -> None:

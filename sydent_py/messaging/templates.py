@@ -74,6 +74,14 @@ _EXAMPLES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
             "counts_from": "2026-01-04 12:00 UTC",
         },
     ),
+    "keys_erased": (
+        {
+            "server_name": "id.example.org",
+            "user_id": "@alice:example.org",
+            "address": "alice@example.org",
+            "counts_from": "2026-01-04 12:00 UTC",
+        },
+    ),
     "keys_differ": (
         {
             "server_name": "id.example.org",

@@ -32,7 +32,9 @@ class ProveStatements:
 
     def __call__(self, checkpoint: bytes) -> None:
         """Prove the statements that have no proof yet; ``RequestFailed`` where the peer's tiles are not those of its checkpoint."""
-        verified = Checkpoint.in_note(checkpoint)
+        verified, cosigned = Checkpoint.in_note(checkpoint), self.witness.last(self.peer)
+        if cosigned is not None and cosigned.size > verified.size:
+            return  # What was submitted is ahead of what was followed: the proofs are to have our cosignature.
         while rows := self._unproved(verified.size):
             note, hashes = self._note(checkpoint), self.hashes(verified.size)
             proofs = [(row, self._prove(row, note, verified, hashes)) for row in rows]

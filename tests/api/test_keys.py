@@ -176,6 +176,18 @@ def test_who_erases_the_account_without_the_key_publishes_72_hours_later(alice: 
     assert alice.current() == public(NEW)
 
 
+def test_whose_keys_are_erased_is_told_at_every_address(api: Driver) -> None:
+    token, _ = api.bound("alice@example.org", ALICE)
+    Person(api, token=token).done("publish", OLD)
+    api.request("POST", f"{OWN}/account/erase", token, json={})
+    api.deliver()
+    mail = api.mailbox.newest
+    assert (mail.to.address, mail.subject) == ("alice@example.org", "Your published keys at id.test were erased")
+    assert ALICE in mail.text
+    with api.services.database.begin() as db:
+        assert db.execute(text("SELECT count(*) FROM outbox")).scalar() == 0
+
+
 def test_a_stolen_token_without_the_key_publishes_nothing(alice: Person) -> None:
     alice.done("publish", OLD)
     assert refusal(alice.send("rotate", NEW)) == (403, "M_FORBIDDEN")

@@ -196,7 +196,7 @@ def test_a_subject_is_one_printable_line(tmp_path: Path) -> None:
 
 def test_every_kind_in_the_package_has_all_its_parts() -> None:
     kinds = [path for path in PACKAGE_DIR.iterdir() if path.is_dir()]
-    mails = {"binding_displaced", "invite", "keys_differ", "keys_reset", "remove_binding", "verify_email"}
+    mails = {"binding_displaced", "invite", "keys_differ", "keys_erased", "keys_reset", "remove_binding", "verify_email"}
     assert {kind.name for kind in kinds} == mails
     assert all((kind / part).is_file() for kind in kinds for part in PARTS)
 
