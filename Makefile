@@ -7,6 +7,8 @@ UV_VERSION := 0.13.9
 STAMP := $(VENV)/.installed
 SYNAPSE_VENV := .venv-synapse
 SYNAPSE_STAMP := $(SYNAPSE_VENV)/.installed
+OLDEST_VENV := .venv-synapse-oldest
+OLDEST_STAMP := $(OLDEST_VENV)/.installed
 SYDENT_VENV := .venv-sydent
 SYDENT_STAMP := $(SYDENT_VENV)/.installed
 TLOG_VENV := .venv-tlog
@@ -39,6 +41,15 @@ $(SYNAPSE_STAMP): tests/synapse/requirements.txt | $(STAMP)
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(SYNAPSE_VENV)/bin/python $<
 	@touch $@
 
+# The oldest homeserver that the companion module is for. It needs Python 3.11; where there is none, its tests say that they are skipped.
+$(OLDEST_STAMP): tests/synapse/requirements-oldest.txt | $(STAMP)
+	@for bin in $(PYENV_BINS); do PATH="$$bin:$$PATH"; done; \
+	if python=$$($(BIN)/uv python find '>=3.11,<3.12' 2>/dev/null); then \
+		$(BIN)/uv venv --quiet --clear --python "$$python" $(OLDEST_VENV) && \
+		$(BIN)/uv pip sync --quiet --compile-bytecode --python $(OLDEST_VENV)/bin/python $< && \
+		touch $@; \
+	else echo "Synapse 1.79 is left out: it needs Python 3.11, which is not on this machine"; fi
+
 # The server whose place this one takes, to exchange bindings with.
 $(SYDENT_STAMP): tests/sydent/requirements.txt | $(STAMP)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SYDENT_VENV)
@@ -57,7 +68,7 @@ $(TLOG_STAMP): tests/tlog/requirements.txt | $(STAMP)
 serve: setup ## Run the server on its embedded defaults: http://127.0.0.1:8090
 	$(BIN)/sydent-py serve
 
-test: setup $(SYNAPSE_STAMP) $(SYDENT_STAMP) $(TLOG_STAMP) ## Run every test, on SQLite and on a real PostgreSQL, and with real homeservers
+test: setup $(SYNAPSE_STAMP) $(OLDEST_STAMP) $(SYDENT_STAMP) $(TLOG_STAMP) ## Run every test, on SQLite and on a real PostgreSQL, and with real homeservers
 	$(BIN)/pytest
 
 check: setup lint types contracts test ## Everything CI checks
@@ -80,4 +91,4 @@ bench: setup ## Measure lookups at 1,000,000 bindings and the log at 100,000 ent
 	$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf $(VENV) $(SYNAPSE_VENV) $(SYDENT_VENV) $(TLOG_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) $(SYNAPSE_VENV) $(OLDEST_VENV) $(SYDENT_VENV) $(TLOG_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -37,6 +37,7 @@ class Synapse:
     """``localhost:PORT``, where PORT takes federation requests with TLS; clients have a port of their own without."""
 
     _numbers = itertools.count(1)
+    python = PYTHON
 
     def __init__(self, directory: Path, authority: CertificateAuthority, mail_port: int) -> None:
         self.directory = directory
@@ -55,9 +56,9 @@ class Synapse:
         """Start it without waiting, so that several can start at once."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [PYTHON, "-m", "synapse.app.homeserver", "-c", "homeserver.yaml"],
+                [self.python, "-m", "synapse.app.homeserver", "-c", "homeserver.yaml"],
                 cwd=self.directory,
-                env={**os.environ, "SSL_CERT_FILE": str(self._ca_file)},
+                env={**os.environ, "SSL_CERT_FILE": str(self._ca_file), **self._environ()},
                 stdout=log,
                 stderr=log,
             )
@@ -96,14 +97,14 @@ class Synapse:
         with self.down():
             self._make_signing_key()
 
-    def register(self, localpart: str) -> Person:
+    def register(self, localpart: str, *, admin: bool = False) -> Person:
         """A new user, whose name begins with ``localpart``."""
         username, password = f"{localpart}{next(self._numbers)}", "correct horse"
         path = "/_synapse/admin/v1/register"
         nonce = self.request("GET", path)[1]["nonce"]
-        fields = f"{nonce}\0{username}\0{password}\0notadmin"
+        fields = f"{nonce}\0{username}\0{password}\0{'admin' if admin else 'notadmin'}"
         mac = hmac.new(SHARED_SECRET.encode(), fields.encode(), hashlib.sha1).hexdigest()
-        body = {"nonce": nonce, "username": username, "password": password, "admin": False, "mac": mac}
+        body = {"nonce": nonce, "username": username, "password": password, "admin": admin, "mac": mac}
         status, answer = self.request("POST", path, body=body)
         assert status == 200, answer
         return Person(self.request, answer["user_id"], password, answer["access_token"])
@@ -134,6 +135,10 @@ class Synapse:
         self.signing_key: SigningKey = generate_signing_key(f"k{next(self._numbers)}")
         with (self.directory / "signing.key").open("w") as stream:
             write_signing_keys(stream, [self.signing_key])
+
+    def _environ(self) -> dict[str, str]:
+        """What a kind of Synapse needs in its environment."""
+        return {}
 
     def _is_up(self) -> bool:
         assert self._process.poll() is None, self.log.read_text()
