@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tests.synapse.identity import PublicIdentityServer
 from tests.synapse.person import Person
 from tests.synapse.waiting import eventually
 
+BINDINGS = "/_matrix/identity/unstable/sydent_py/homeserver/bindings"
 STATUS = "/_synapse/client/sydent_py/status"
 RECONCILE = "/_synapse/client/sydent_py/reconcile"
 
@@ -143,6 +146,16 @@ class TrustingServer(PublicIdentityServer):
         lines = [f"{key} = {json.dumps(value)}" for key, value in {"name": name, **what}.items()]
         with self.process.config.open("a") as config:
             config.write("\n[[trusted_homeservers]]\n" + "\n".join(lines) + "\n")
+
+    def change_for(self, homeserver: Synapse, action: str, address: str, user_id: str) -> None:
+        """As the homeserver would have it, behind the back of the module."""
+        now_ms = time.time_ns() // 1_000_000
+        medium = "msisdn" if address.isdigit() else "email"
+        change = {"action": action, "medium": medium, "address": address, "mxid": user_id, "ts": now_ms, "seq": 1}
+        body: dict[str, Any] = {"ts": now_ms, "id": uuid.uuid4().hex, "changes": [change]}
+        headers = {"Authorization": homeserver.authorization(self.name, "POST", BINDINGS, body)}
+        answer = self.request("POST", BINDINGS, headers=headers, body=json.dumps(body).encode())
+        assert answer.json()["results"][0]["status"] == "done", answer.data
 
     def restart(self) -> None:
         assert self.process.stop() == 0

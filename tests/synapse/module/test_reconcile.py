@@ -1,25 +1,8 @@
 """What was there before the module, what was lost on the way, and what only one of the two servers knows."""
 
-import json
-import time
-import uuid
-from typing import Any
-
 from tests.synapse.module.homeserver import ModuleSynapse, TrustingServer
 from tests.synapse.person import Person
 from tests.synapse.waiting import eventually
-
-BINDINGS = "/_matrix/identity/unstable/sydent_py/homeserver/bindings"
-
-
-def change_at(identity: TrustingServer, synapse: ModuleSynapse, action: str, address: str, user_id: str) -> None:
-    """As the homeserver would, behind the back of the module."""
-    now_ms = time.time_ns() // 1_000_000
-    change = {"action": action, "medium": "email", "address": address, "mxid": user_id, "ts": now_ms, "seq": 1}
-    body: dict[str, Any] = {"ts": now_ms, "id": uuid.uuid4().hex, "changes": [change]}
-    header = synapse.authorization(identity.name, "POST", BINDINGS, body)
-    answer = identity.request("POST", BINDINGS, headers={"Authorization": header}, body=json.dumps(body).encode())
-    assert answer.json()["results"][0]["status"] == "done"
 
 
 def test_drift_is_repaired_in_both_directions(
@@ -30,9 +13,9 @@ def test_drift_is_repaired_in_both_directions(
     synapse.wait_until_told()
     account = alice.account_at(identity)
     assert synapse.reconcile()["lost"] == 0
-    change_at(identity, synapse, "unbind", lost, alice.user_id)
-    change_at(identity, synapse, "bind", extra, bob.user_id)
-    change_at(identity, synapse, "bind", stolen, bob.user_id)
+    identity.change_for(synapse, "unbind", lost, alice.user_id)
+    identity.change_for(synapse, "bind", extra, bob.user_id)
+    identity.change_for(synapse, "bind", stolen, bob.user_id)
     found = synapse.reconcile()
     assert (found["lost"], found["extra"]) == (2, 2)
     assert {each: account.lookup(each) for each in (kept, lost, stolen)} == dict.fromkeys(

@@ -68,6 +68,18 @@ def test_an_identity_server_that_does_not_trust_the_homeserver_is_one_warning_th
     assert len(configured.warnings("[[trusted_homeservers]]")) == 1
 
 
+def test_where_people_log_in_elsewhere_the_module_has_no_say_in_it(
+    configured: ModuleSynapse, synapse: ModuleSynapse
+) -> None:
+    delegation = {"enabled": True, "endpoint": "http://localhost:1/", "secret": "between the two"}
+    elsewhere = {"matrix_authentication_service": delegation, "password_config": {"enabled": False}}
+    configured.configure(synapse.module, **elsewhere, enable_registration=False)
+    configured.launch()
+    configured.wait_until_up()
+    for key in ("lookups.login", "registration.require_invite"):
+        assert len(configured.warnings(f"{key} is off")) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "path", "fix"),
     [
