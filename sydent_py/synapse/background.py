@@ -34,10 +34,13 @@ class Background:
     follow: Job = nothing
     reconcile: Job = nothing
     reconcile_hours: int = 0
+    compare_keys: Job = nothing
+    compare_keys_hours: int = 0
     _has_compared: bool = False
     _has_asked: bool = False
     _reconcile_at_ms: int | None = None
     _wish_ms: int | None = None
+    _keys_compared_ms: int = 0
     _measured_s: float = 0
     _is_failing: bool = False
 
@@ -53,6 +56,7 @@ class Background:
             await self.deliver()
             await self.errands()
             await self._reconcile_if_due()
+            await self._compare_keys_if_due()
             await self._measure()
         except Exception:
             if not self._is_failing:
@@ -87,6 +91,13 @@ class Background:
         await self.deliver()
         if await self.storage.run("is_empty", queue.is_empty) and await self._ask(self.reconcile):
             self._reconcile_at_ms = now_ms + self.reconcile_hours * HOUR_MS if self.reconcile_hours else None
+
+    async def _compare_keys_if_due(self) -> None:
+        now_ms = clock.now_ms()
+        is_wished = (self._wish_ms or 0) > self._keys_compared_ms
+        is_due = is_wished or now_ms >= self._keys_compared_ms + self.compare_keys_hours * HOUR_MS
+        if self.compare_keys_hours and is_due and self.outage.may_try() and await self._ask(self.compare_keys):
+            self._keys_compared_ms = now_ms
 
     async def _measure(self) -> None:
         if clock.monotonic_s() - self._measured_s < MEASURE_EVERY_S:

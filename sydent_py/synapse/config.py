@@ -81,6 +81,13 @@ class Registration:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """``keys``: how often the master keys of users are compared with what they have published; 0 is never."""
+
+    compare_hours: int
+
+
+@dataclass(frozen=True)
 class Config:
     """All of it."""
 
@@ -89,6 +96,7 @@ class Config:
     lookups: Lookups
     invites: Invites
     registration: Registration
+    keys: Keys
     status: bool
 
     @property
@@ -99,7 +107,7 @@ class Config:
     @property
     def asks(self) -> bool:
         """Whether the identity server is asked for anything at all."""
-        return self.publish.is_on or self.lookups.is_on or self.invites.revoke
+        return self.publish.is_on or self.lookups.is_on or self.invites.revoke or bool(self.keys.compare_hours)
 
 
 def parse(content: Any) -> Config:
@@ -111,6 +119,7 @@ def parse(content: Any) -> Config:
         _lookups(reader.section("lookups")),
         _invites(reader.section("invites")),
         _registration(reader.section("registration")),
+        _keys(reader.section("keys")),
         reader.flag("status"),
     )
     reader.finish()
@@ -208,3 +217,9 @@ def _registration(reader: Reader) -> Registration:
     if registration.domains and not registration.require_invite:
         raise reader.wrong("domains", "these need no invitation, and nobody else does: add `require_invite: true`")
     return registration
+
+
+def _keys(reader: Reader) -> Keys:
+    keys = Keys(reader.integer("compare_hours", 0, 0, 24 * 365))
+    reader.finish()
+    return keys

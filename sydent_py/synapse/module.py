@@ -17,6 +17,7 @@ from sydent_py.synapse.errands import PULL, REVOKE
 from sydent_py.synapse.internals import Exchange, Internals
 from sydent_py.synapse.invitations import Pull, Revoke, once
 from sydent_py.synapse.invite_policy import InvitePolicy, RegistrationPolicy
+from sydent_py.synapse.keys import CompareKeys
 from sydent_py.synapse.login import Login
 from sydent_py.synapse.lookups import Lookup
 from sydent_py.synapse.outage import Outage
@@ -123,6 +124,8 @@ class SydentModule:
             follow=self._follower() if config.follows_invites else nothing,
             reconcile=Reconcile(storage, client, dry_run) if is_on else nothing,
             reconcile_hours=config.publish.reconcile_hours if is_on else 0,
+            compare_keys=CompareKeys(storage, client),
+            compare_keys_hours=config.keys.compare_hours,
         )
 
     def _guarded_exchange(self) -> Exchange:

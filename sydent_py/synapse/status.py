@@ -60,6 +60,7 @@ class StatusResource(_AdminResource):
             "refusals": [{"reason": why, "example": user_id, "count": count} for why, user_id, count in refusals],
             "backfill": await noted("backfill"),
             "reconciliation": await noted("reconcile"),
+            "keys": await noted("keys"),
             "features": features(self._config),
         }
 
@@ -80,4 +81,5 @@ def features(config: Config) -> dict[str, Any]:
         "lookups": asdict(config.lookups),
         "invites": asdict(config.invites),
         "registration": asdict(config.registration),
+        "keys": asdict(config.keys),
     }

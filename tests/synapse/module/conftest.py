@@ -24,6 +24,7 @@ MODULE: dict[str, Any] = {
     "lookups": {"people_search": True, "login": True, "per_user_per_hour": 1000},
     "invites": {"denied_domains": ["denied.example"], "revoke": True, "pull": True},
     "registration": {"require_invite": True, "domains": ["staff.example"]},
+    "keys": {"compare_hours": 24},
     "status": True,
 }
 
