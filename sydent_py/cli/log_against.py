@@ -34,17 +34,25 @@ class ServerUrl(click.ParamType[BaseUrl]):
             self.fail(f"{printable(value)!r}: {error}", param, ctx)
 
 
-class CosignatureKey(click.ParamType[VerifierKey]):
-    """The key of a witness, or that of a server's log, from which it follows."""
+class LogKey(click.ParamType[VerifierKey]):
+    """The key of a log."""
 
     name = "VKEY"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VerifierKey:
-        """What the server cosigns with."""
+        """The key in ``value``."""
         try:
-            key = VerifierKey.parse(value)
+            return VerifierKey.parse(value)
         except Malformed as error:
             self.fail(f"not the key of a log, such as id.example.org/log+530d903a+AekyeRrm...: {error}", param, ctx)
+
+
+class CosignatureKey(LogKey):
+    """The key of a witness, or that of a server's log, from which it follows."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VerifierKey:
+        """What the server cosigns with."""
+        key = super().convert(value, param, ctx)
         if key.algorithm == COSIGNATURE:
             return key
         if not key.name.endswith(LOG_SUFFIX):

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from sydent_py.cli.failures import failure_in_words
-from sydent_py.cli.log_against import Compared, CosignatureKey, Others, ServerUrl
+from sydent_py.cli.log_against import Compared, CosignatureKey, LogKey, Others, ServerUrl
 from sydent_py.cli.terminal import printable, printable_lines, progress
 from sydent_py.cli.times import moment
 from sydent_py.clock import SystemClock
@@ -20,7 +20,7 @@ from sydent_py.log.remote import RemoteLog, Unavailable, log_at
 from sydent_py.log.seen import StateError, StateFile, default_path
 from sydent_py.log.verify import NoLog, Outcome, VerifyLog
 from sydent_py.tlog.note import VerifierKey
-from sydent_py.tlog.text import Malformed, format_base64
+from sydent_py.tlog.text import format_base64
 
 
 class _Url(click.ParamType[BaseUrl]):
@@ -34,20 +34,9 @@ class _Url(click.ParamType[BaseUrl]):
             self.fail(f"{printable(value)!r}: {error}", param, ctx)
 
 
-class _Key(click.ParamType[VerifierKey]):
-    name = "VKEY"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VerifierKey:
-        """The key of a log."""
-        try:
-            return VerifierKey.parse(value)
-        except Malformed as error:
-            self.fail(f"not the key of a log, such as id.example.org/log+530d903a+AekyeRrm...: {error}", param, ctx)
-
-
 @click.command(short_help="Verify the log of any server.")
 @click.argument("url", type=_Url(), metavar="URL")
-@click.option("--key", type=_Key(), metavar="VKEY", help="The log's key, if it came to you in another way.")
+@click.option("--key", type=LogKey(), metavar="VKEY", help="The log's key, if it came to you in another way.")
 @click.option(
     "--state",
     type=click.Path(path_type=Path),

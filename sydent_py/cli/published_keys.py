@@ -11,7 +11,7 @@ import click
 
 from sydent_py.cli.keys_asked import Ask, KeyServer, NotAsked, Outcome, Pinned, compare_with
 from sydent_py.cli.keys_shown import Findings
-from sydent_py.cli.log_against import LOG_SUFFIX, CosignatureKey, ServerUrl
+from sydent_py.cli.log_against import LOG_SUFFIX, CosignatureKey, LogKey, ServerUrl
 from sydent_py.cli.terminal import printable, printable_json
 from sydent_py.clock import SystemClock
 from sydent_py.errors import MatrixError
@@ -21,7 +21,6 @@ from sydent_py.keys.compare import Match, compare_with_homeserver
 from sydent_py.keys.entry import server_key
 from sydent_py.strict_json import parse_object
 from sydent_py.tlog.note import VerifierKey
-from sydent_py.tlog.text import Malformed
 
 
 class _User(click.ParamType[str]):
@@ -35,15 +34,10 @@ class _User(click.ParamType[str]):
             self.fail(f"{printable(value)!r} is not a Matrix user ID, such as @alice:example.org", param, ctx)
 
 
-class _LogKey(click.ParamType[VerifierKey]):
-    name = "VKEY"
-
+class _LogKey(LogKey):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VerifierKey:
         """The key of a server's log."""
-        try:
-            key = VerifierKey.parse(value)
-        except Malformed as error:
-            self.fail(f"not the key of a log, such as id.example.org/log+530d903a+AekyeRrm...: {error}", param, ctx)
+        key = super().convert(value, param, ctx)
         if not key.name.endswith(LOG_SUFFIX):
             self.fail(
                 f"the log of a server is named as the server, and {LOG_SUFFIX}: id.example.org{LOG_SUFFIX}", param, ctx

@@ -68,6 +68,11 @@ class Chain:
         """Whether the user has revoked it."""
         return self.head is not None and self.head.statement.op == REVOKE
 
+    @property
+    def next_place(self) -> tuple[int, bytes | None]:
+        """``seq`` and ``prev`` of the statement that continues it."""
+        return (self.head.statement.seq + 1, self.head.statement.hash) if self.head else (1, None)
+
     def current(self, now_ms: int) -> Link | None:
         """The statement whose key is the user's."""
         if self.head is None or self.is_ended:
@@ -94,7 +99,7 @@ class Chain:
             raise Broken(f"it is for {statement.user_id} in the log {statement.log}")
         if self.is_ended:
             raise Broken("the keys were revoked")
-        seq, prev = (self.head.statement.seq + 1, self.head.statement.hash) if self.head else (1, None)
+        seq, prev = self.next_place
         if statement.seq < seq:
             raise Taken(f"statement {statement.seq} was made already: the next one is {seq}")
         if statement.seq > seq or statement.prev != prev:

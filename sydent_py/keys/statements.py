@@ -17,7 +17,7 @@ from sydent_py.errors import Conflict, Forbidden, InvalidParam
 from sydent_py.identifiers import ThreePid, UserId
 from sydent_py.keys import models
 from sydent_py.keys.canonical import encode_base64
-from sydent_py.keys.chain import RESET_WAIT_MS, Broken, NotProved, Taken
+from sydent_py.keys.chain import CLOCKS_MS, RESET_WAIT_MS, Broken, Link, NotProved, Taken
 from sydent_py.keys.register import KeyRegister, Stated
 from sydent_py.keys.statement import CANCEL, PUBLISH, RESET, REVOKE, ROTATE, Malformed, Statement
 from sydent_py.log.append import Log, Receipt
@@ -28,8 +28,6 @@ from sydent_py.sealing import hash_token
 from sydent_py.signing import Signer
 
 CHALLENGE_LIFETIME_MS = 10 * 60_000
-# How far the clock of whoever signs a statement may be from ours.
-WINDOW_MS = 15 * 60_000
 KEY_KINDS: Sequence[Kind] = ("key", "key_revoke")
 
 
@@ -86,8 +84,7 @@ class MakeStatement:
         with self.database.begin() as db:
             presence.require(db, account)
             models.challenge(db, hash_token(challenge), self.register.user_index(str(account)), expires_at_ms)
-            head = self.register.chain(db, self._origin, self.log.origin, str(account)).head
-        seq, prev = (head.statement.seq + 1, head.statement.hash) if head else (1, None)
+            seq, prev = self.register.chain(db, self._origin, self.log.origin, str(account)).next_place
         return Challenge(challenge, expires_at_ms, self.log.origin, seq, prev)
 
     def publish(self, account: UserId, user_id: str, content: Any) -> tuple[Receipt, int | None]:
@@ -105,7 +102,7 @@ class MakeStatement:
                 self._tell_of_others(db, account)
             if statement.op != RESET:
                 return receipt, None
-            counts_from_ms = self._counts_from_ms(db, user_id)
+            counts_from_ms = Link(statement, receipt.ts).counts_from_ms
             self.notices.reset(db, UserId.parse(user_id), counts_from_ms)
             return receipt, counts_from_ms
 
@@ -157,7 +154,7 @@ class MakeStatement:
             raise InvalidParam("The statement is of another user than the path names.")
         if statement.op not in ops:
             raise InvalidParam(f'The "op" of a statement sent here is {" or ".join(ops)}.')
-        if abs(statement.ts - self.clock.now_ms()) > WINDOW_MS:
+        if abs(statement.ts - self.clock.now_ms()) > CLOCKS_MS:
             raise InvalidParam(
                 f'"ts" must be the time in ms, and ours is {self.clock.now_ms()}: is one of the clocks wrong?'
             )
@@ -185,11 +182,6 @@ class MakeStatement:
         """Tell a user who publishes here that another origin has said something else before, perhaps in their name."""
         for said in self.register.differing(db, [str(account)]).values():
             self.notices.differ(db, account, [each.origin for each in said])
-
-    def _counts_from_ms(self, db: Connection, user_id: str) -> int:
-        head = self.register.chain(db, self._origin, self.log.origin, user_id).head
-        assert head is not None
-        return head.counts_from_ms
 
 
 @contextmanager

@@ -32,15 +32,20 @@ class ProveStatements:
 
     def __call__(self, checkpoint: bytes) -> None:
         """Prove the statements that have no proof yet; ``RequestFailed`` where the peer's tiles are not those of its checkpoint."""
-        verified, cosigned = Checkpoint.in_note(checkpoint), self.witness.last(self.peer)
+        verified = Checkpoint.in_note(checkpoint)
+        rows = self._unproved(verified.size)
+        if not rows:
+            return
+        cosigned = self.witness.last(self.peer)
         if cosigned is not None and cosigned.size > verified.size:
             return  # What was submitted is ahead of what was followed: the proofs are to have our cosignature.
-        while rows := self._unproved(verified.size):
-            note, hashes = self._note(checkpoint), self.hashes(verified.size)
+        note, hashes = self._note(checkpoint, cosigned), self.hashes(verified.size)
+        while rows:
             proofs = [(row, self._prove(row, note, verified, hashes)) for row in rows]
             with self.database.begin() as db:
                 for row, proof in proofs:
                     self.keys.keep_proof(db, self.peer.name, row.commitment, str(proof))
+            rows = self._unproved(verified.size)
 
     def _unproved(self, size: int) -> list[Any]:
         with self.database.autocommit() as db:
@@ -53,9 +58,9 @@ class ProveStatements:
             raise RequestFailed(Reason.MALFORMED, f"its tiles do not show its entry {row.entry_index}")
         return Proof(row.entry_index, path, note, leaf)
 
-    def _note(self, checkpoint: bytes) -> Note:
+    def _note(self, checkpoint: bytes, cosigned: Any) -> Note:
         """The checkpoint with the log's signature, and with this server's own where it has cosigned it."""
-        note, cosigned = Note.parse(checkpoint), self.witness.last(self.peer)
+        note = Note.parse(checkpoint)
         lines = [line for line in note.signatures if line.is_by(self.peer.log_key)]
         if cosigned is not None and Note.parse(cosigned.checkpoint).text == note.text:
             lines.append(Signature.parse(cosigned.cosignature))
